@@ -1,0 +1,74 @@
+"""libunicorn through ctypes: the dozen functions the machine calls, without the Python binding's dispatch."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+UC_ARCH_X86, UC_MODE_64 = 4, 8
+UC_HOOK_INTR, UC_HOOK_INSN, UC_HOOK_CODE, UC_HOOK_BLOCK = 1, 2, 4, 8
+UC_HOOK_INSN_INVALID, UC_HOOK_TLB_FILL = 1 << 14, 1 << 17
+UC_X86_INS_SYSCALL = 699
+UC_TLB_VIRTUAL = 1
+UC_PROT_ALL = 7
+UC_CTL_EXITS_ENABLE = 4 | 1 << 26 | 1 << 30
+UC_CTL_TLB_TYPE = 12 | 1 << 26 | 1 << 30
+
+
+class EngineError(Exception):
+    """libunicorn refused a call: a defect of the emulator or a host out of memory, never the guest's doing."""
+
+
+def _library_path() -> Path:
+    spec = importlib.util.find_spec("unicorn")
+    if spec is None or spec.origin is None:
+        raise EngineError("the unicorn package is not installed")
+    return Path(spec.origin).parent / "lib" / "libunicorn.so.2"
+
+
+class Library:
+    """libunicorn.so with argument types declared; calls release the GIL."""
+
+    def __init__(self) -> None:
+        self.c = ctypes.CDLL(str(_library_path()))
+        p, u64, size = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t
+        for name, args in {
+            "uc_open": [ctypes.c_int, ctypes.c_int, p],
+            "uc_close": [p],
+            "uc_mem_map_ptr": [p, u64, size, ctypes.c_uint32, p],
+            "uc_reg_read": [p, ctypes.c_int, p],
+            "uc_reg_write": [p, ctypes.c_int, p],
+            "uc_reg_read_batch": [p, p, p, ctypes.c_int],
+            "uc_reg_write_batch": [p, p, p, ctypes.c_int],
+            "uc_emu_start": [p, u64, u64, u64, size],
+            "uc_emu_stop": [p],
+            "uc_context_alloc": [p, p],
+            "uc_context_save": [p, p],
+            "uc_context_restore": [p, p],
+            "uc_context_reg_write": [p, ctypes.c_int, p],
+            "uc_context_reg_read": [p, ctypes.c_int, p],
+            "uc_context_free": [p],
+        }.items():
+            function = getattr(self.c, name)
+            function.argtypes = args
+            function.restype = ctypes.c_int
+
+    def check(self, error: int, what: str) -> None:
+        """Raise EngineError unless ``error`` is UC_ERR_OK."""
+        if error:
+            self.c.uc_strerror.restype = ctypes.c_char_p
+            raise EngineError(f"{what}: {self.c.uc_strerror(error).decode()}")
+
+    def address(self, name: str) -> int:
+        """Where a function's code is, for compiled callers."""
+        return ctypes.cast(getattr(self.c, name), ctypes.c_void_p).value or 0
+
+    def hook(self, uc: Any, kind: int, callback: int, user_data: int, *extra: int) -> None:
+        """uc_hook_add with a compiled callback; ``extra`` is the instruction number for UC_HOOK_INSN."""
+        handle = ctypes.c_size_t()
+        # begin > end: everywhere.
+        args = [ctypes.byref(handle), ctypes.c_int(kind), ctypes.c_void_p(callback), ctypes.c_void_p(user_data),
+                ctypes.c_uint64(1), ctypes.c_uint64(0), *(ctypes.c_int(e) for e in extra)]
+        self.check(self.c.uc_hook_add(uc, *args), "uc_hook_add")
