@@ -1,0 +1,36 @@
+"""What all tests share: see tests/harness.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import harness
+
+
+@pytest.fixture(params=[0, 1], ids=["classic", "odf"])
+def odf(request: pytest.FixtureRequest) -> int:
+    """use_odf: each test that asks for it runs under both kinds of fork."""
+    return int(request.param)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A directory for the guest's files."""
+    path = tmp_path / "work"
+    path.mkdir()
+    return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """A program or compiler that this host does not have: skip."""
+    try:
+        return (yield)
+    except harness.Unavailable as why:
+        pytest.skip(str(why))
