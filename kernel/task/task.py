@@ -24,12 +24,17 @@ class ThreadGroup:
 
     tgid: int
     parent: ThreadGroup | None
-    """The process that waits for this one; init after re-parenting."""
+    """The process that waits for this one; None for the first process and for orphans: see kernel.task.pid."""
     pgid: int
     sid: int
     exit_signal: int = 17
     """Sent to the parent at the end; SIGCHLD unless clone said otherwise, 0 for none."""
+    parent_thread: Task | None = None
+    """The thread of ``parent`` whose child this is (__WNOTHREAD, PR_SET_PDEATHSIG)."""
     threads: list[Task] = field(default_factory=list)
+    """The living threads; empty in a zombie."""
+    dead_leader: Task | None = None
+    """The first thread once it has ended: it bears the process's name and credentials until the process is reaped."""
     children: list[ThreadGroup] = field(default_factory=list)
     pending: SignalQueue = field(default=None)  # type: ignore[assignment]
     """Signals sent to the process as a whole."""
@@ -63,6 +68,8 @@ class ThreadGroup:
     is_child_subreaper: bool = False
     controlling_tty: Any = None
     dumpable: int = 1
+    oom_score_adj: int = 0
+    """-1000 (never killed) to 1000; inherited by fork."""
     start_time_ns: int = 0
 
     @property
@@ -131,6 +138,13 @@ class Task:
     stime_ns: int = 0
     start_time_ns: int = 0
     nice: int = 0
+    sched_policy: int = 0
+    """SCHED_*; kept for those who ask, the scheduler treats all alike."""
+    sched_priority: int = 0
+    sched_reset_on_fork: bool = False
+    ioprio: int = 0
+    timer_slack_ns: int = 50_000
+    personality: int = 0
     no_new_privs: bool = False
     wakeups: deque[Any] = field(default_factory=deque)
 
