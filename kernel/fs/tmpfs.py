@@ -1,0 +1,381 @@
+"""Files in memory: tmpfs (/dev/shm, memfd_create), and the part of the overlay that the guest itself has written.
+
+Linux: mm/shmem.c, fs/libfs.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kernel.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY, ENXIO, EPERM, ERANGE, ETXTBSY, Errno
+from kernel.fs.inode import Inode, StatFs, SuperBlock
+from kernel.fs.regular import DirectoryFile, RegularFile, check_size
+from kernel.fs.uapi import (
+    F_SEAL_GROW,
+    F_SEAL_SHRINK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFIFO,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    S_IXGRP,
+    SEEK_DATA,
+    TMPFS_MAGIC,
+    XATTR_CREATE,
+    XATTR_REPLACE,
+)
+from kernel.task.capability import CAP_FSETID
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from kernel.fs.dentry import Dentry
+    from kernel.fs.file import File
+    from kernel.mm.pagecache import PageCache
+    from kernel.task.task import Task
+
+PAGE = 4096
+
+
+class MemInode(Inode):
+    """Metadata kept in memory."""
+
+    __slots__ = ("xattrs",)
+
+    def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, rdev: int = 0, ino: int = 0) -> None:
+        super().__init__(sb, mode, uid, gid, rdev, ino)
+        self.xattrs: dict[bytes, bytes] | None = None
+
+    def setattr(self, task: Task | None, **changes: int) -> None:
+        for name, value in changes.items():
+            if name == "mode":
+                value = self.mode & S_IFMT | value & 0o7777
+            setattr(self, name, value)
+        if "ctime" not in changes:
+            self.ctime = self.sb.now()
+        self.changed()
+
+    def fsync(self) -> None:
+        """Memory is as safe as it gets."""
+
+    # -- extended attributes
+
+    def _xattrs(self) -> dict[bytes, bytes]:
+        if self.xattrs is None:
+            self.xattrs = {}
+        return self.xattrs
+
+    def getxattr(self, task: Task, name: bytes) -> bytes:
+        value = self._xattrs().get(name)
+        if value is None:
+            raise Errno(ENODATA)
+        return value
+
+    def setxattr(self, task: Task, name: bytes, value: bytes, flags: int) -> None:
+        xattrs = self._xattrs()
+        if flags & XATTR_CREATE and name in xattrs:
+            raise Errno(EEXIST)
+        if flags & XATTR_REPLACE and name not in xattrs:
+            raise Errno(ENODATA)
+        if len(value) > PAGE:
+            raise Errno(ENOSPC if len(value) <= 65536 else ERANGE)
+        xattrs[name] = value
+        self.ctime = self.sb.now()
+        self.changed()
+
+    def removexattr(self, task: Task, name: bytes) -> None:
+        if self._xattrs().pop(name, None) is None:
+            raise Errno(ENODATA)
+        self.ctime = self.sb.now()
+        self.changed()
+
+    def listxattr(self, task: Task) -> list[bytes]:
+        return list(self._xattrs())
+
+
+class MemFile(MemInode):
+    """A regular file. ``seals`` are those of memfd_create(2)."""
+
+    __slots__ = ("seals",)
+
+    def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, rdev: int = 0, ino: int = 0) -> None:
+        super().__init__(sb, mode, uid, gid, rdev, ino)
+        self.seals = 0
+
+    def __del__(self) -> None:
+        cache = getattr(self, "cache", None)
+        if cache is not None:
+            cache.release()
+
+    @property
+    def size(self) -> int:
+        cache = self.cache
+        return 0 if cache is None else cache.size
+
+    @property
+    def blocks(self) -> int:
+        cache = self.cache
+        return 0 if cache is None else cache.resident_pages() * (PAGE // 512)
+
+    def page_cache(self) -> PageCache:
+        if self.cache is None:
+            from kernel.mm.pagecache import PageCache
+
+            self.cache = PageCache(self.sb.kernel.memory, 0)
+        return self.cache
+
+    def write_data(self, cache: PageCache, offset: int, data: bytes) -> int:
+        """Put ``data`` where it is kept; checks are done, times are the caller's."""
+        return cache.write(offset, data)
+
+    def set_size(self, size: int) -> None:
+        """Change the size without checks."""
+        self.page_cache().truncate(size)
+
+    def truncate(self, task: Task | None, size: int) -> None:
+        old = self.size
+        if size > old:
+            check_size(task, self, size)
+        if self.seals and (self.seals & F_SEAL_SHRINK and size < old or self.seals & F_SEAL_GROW and size > old):
+            raise Errno(EPERM)
+        if size != old:
+            self.set_size(size)
+        self.mtime = self.ctime = self.sb.now()
+        self.changed()
+
+    def seek_data_or_hole(self, offset: int, whence: int) -> int:
+        """lseek's SEEK_DATA and SEEK_HOLE for ``offset`` below the size."""
+        cache = self.page_cache()
+        find = getattr(cache, "next_present", None)
+        if find is None:
+            return offset if whence == SEEK_DATA else cache.size
+        found = find(offset, whence == SEEK_DATA)
+        if found is None or found >= cache.size:
+            if whence == SEEK_DATA:
+                raise Errno(ENXIO)
+            return cache.size
+        return found
+
+    def open(self, task: Task, dentry: Dentry, flags: int) -> File | Awaitable[File]:
+        if flags & 3 and self.deny_write:
+            raise Errno(ETXTBSY)
+        return RegularFile(dentry, flags)
+
+
+class MemSymlink(MemInode):
+    """A symbolic link."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, sb: SuperBlock, target: bytes, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, S_IFLNK | 0o777, uid, gid)
+        self.target = target
+
+    @property
+    def size(self) -> int:
+        return len(self.target)
+
+    def readlink(self, task: Task) -> bytes:
+        return self.target
+
+
+class MemSpecial(MemInode):
+    """A FIFO, socket or device node."""
+
+    __slots__ = ()
+
+    def open(self, task: Task, dentry: Dentry, flags: int) -> File | Awaitable[File]:
+        if self.kind == S_IFIFO:
+            from kernel.fs.fifo import open_fifo
+
+            return open_fifo(task, dentry, flags)
+        if self.kind == S_IFCHR:
+            from kernel.fs.devices import open_device
+
+            return open_device(task, dentry, flags)
+        raise Errno(ENXIO)
+
+
+class MemDir(MemInode):
+    """A directory. Subclasses that have more than ``entries`` override the four primitives at the top."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, rdev: int = 0, ino: int = 0) -> None:
+        super().__init__(sb, mode, uid, gid, rdev, ino)
+        self.nlink = 2
+        self.entries: dict[bytes, Inode] = {}
+
+    def lookup(self, task: Task | None, name: bytes) -> Inode | None:
+        return self.entries.get(name)
+
+    def readdir(self, task: Task | None) -> list[tuple[bytes, int, int]]:
+        return [(name, inode.ino, inode.kind >> 12) for name, inode in self.entries.items()]
+
+    def _set(self, name: bytes, inode: Inode) -> None:
+        self.entries[name] = inode
+
+    def _remove(self, name: bytes) -> None:
+        del self.entries[name]
+
+    def is_empty(self, task: Task | None) -> bool:
+        return not self.readdir(task)
+
+    @property
+    def size(self) -> int:
+        return self.sb.directory_size(len(self.entries))  # type: ignore[attr-defined]
+
+    @property
+    def blocks(self) -> int:
+        return self.sb.directory_blocks  # type: ignore[attr-defined]
+
+    # -- making entries
+
+    def _owner(self, task: Task, mode: int) -> tuple[int, int, int]:
+        """(mode, uid, gid) of a new file here (inode_init_owner)."""
+        cred = task.cred
+        gid = cred.fsgid
+        if self.mode & S_ISGID:
+            gid = self.gid
+            if mode & S_IFMT == S_IFDIR:
+                mode |= S_ISGID
+            elif mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP and not cred.in_group(gid) and (
+                not cred.capable(CAP_FSETID)
+            ):
+                mode &= ~S_ISGID
+        return mode, cred.fsuid, gid
+
+    def _enter(self, name: bytes, inode: Inode) -> Inode:
+        self._set(name, inode)
+        self._modified()
+        return inode
+
+    def _modified(self) -> None:
+        self.mtime = self.ctime = self.sb.now()
+        self.changed()
+
+    def create(self, task: Task, name: bytes, mode: int) -> Inode:
+        return self._enter(name, MemFile(self.sb, *self._owner(task, S_IFREG | mode & 0o7777)))
+
+    def tmpfile(self, task: Task, mode: int) -> Inode:
+        inode = MemFile(self.sb, *self._owner(task, S_IFREG | mode & 0o7777))
+        inode.nlink = 0
+        return inode
+
+    def mkdir(self, task: Task, name: bytes, mode: int) -> Inode:
+        inode = self._enter(name, MemDir(self.sb, *self._owner(task, S_IFDIR | mode & 0o1777)))
+        self._count_directory(1)
+        return inode
+
+    def mknod(self, task: Task, name: bytes, mode: int, rdev: int) -> Inode:
+        return self._enter(name, MemSpecial(self.sb, *self._owner(task, mode), rdev))
+
+    def symlink(self, task: Task, name: bytes, target: bytes) -> Inode:
+        _, uid, gid = self._owner(task, S_IFLNK | 0o777)
+        return self._enter(name, MemSymlink(self.sb, target, uid, gid))
+
+    def link(self, task: Task, name: bytes, inode: Inode) -> None:
+        inode.nlink += 1
+        inode.ctime = self.sb.now()
+        inode.changed()
+        self._enter(name, inode)
+
+    # -- removing and moving them
+
+    def unlink(self, task: Task, name: bytes, inode: Inode) -> None:
+        self._remove(name)
+        self._modified()
+        self._dropped(inode)
+
+    def rmdir(self, task: Task, name: bytes, inode: Inode) -> None:
+        if not inode.is_empty(task):  # type: ignore[attr-defined]
+            raise Errno(ENOTEMPTY)
+        self._remove(name)
+        self._modified()
+        self._count_directory(-1)
+        inode.nlink = 0
+        inode.changed()
+        self.sb.forget(inode)  # type: ignore[attr-defined]
+
+    def rename(
+        self, task: Task, name: bytes, inode: Inode, new_dir: Inode, new_name: bytes, target: Inode | None, exchange: bool
+    ) -> None:
+        assert isinstance(new_dir, MemDir)
+        if exchange:
+            assert target is not None
+            self._set(name, target)
+            if self is not new_dir:
+                new_dir._count_directory(inode.is_dir - target.is_dir)
+                self._count_directory(target.is_dir - inode.is_dir)
+            target.ctime = self.sb.now()
+            target.changed()
+        else:
+            if target is not None and target.is_dir:
+                if not target.is_empty(task):  # type: ignore[attr-defined]
+                    raise Errno(ENOTEMPTY)
+                target.nlink = 0
+                target.changed()
+                new_dir._count_directory(-1)
+                self.sb.forget(target)  # type: ignore[attr-defined]
+            elif target is not None:
+                self._dropped(target)
+            self._remove(name)
+            if inode.is_dir and self is not new_dir:
+                self._count_directory(-1)
+                new_dir._count_directory(1)
+        new_dir._set(new_name, inode)
+        inode.ctime = self.sb.now()
+        inode.changed()
+        self._modified()
+        new_dir._modified()
+
+    def _dropped(self, inode: Inode) -> None:
+        """One name less for a file."""
+        inode.nlink -= 1
+        inode.ctime = self.sb.now()
+        inode.changed()
+        if inode.nlink == 0:
+            self.sb.forget(inode)  # type: ignore[attr-defined]
+
+    def _count_directory(self, delta: int) -> None:
+        """A sub-directory came or went; file systems that do not count links of directories say 1."""
+        if self.nlink != 1:
+            self.nlink += delta
+
+    def open(self, task: Task, dentry: Dentry, flags: int) -> File | Awaitable[File]:
+        return DirectoryFile(dentry, flags)
+
+
+class TmpFs(SuperBlock):
+    """A file system in memory."""
+
+    directory_blocks = 0
+
+    def __init__(self, kernel: Any, dev: int, kind: bytes = b"tmpfs", mode: int = 0o1777) -> None:
+        super().__init__(kernel, kind, TMPFS_MAGIC, dev)
+        self.root = MemDir(self, S_IFDIR | mode)
+        self.size_pages = 0
+        """The capacity that statfs shows; 0 for all of guest memory."""
+
+    def directory_size(self, entries: int) -> int:
+        """``st_size`` of a directory: 20 bytes an entry, as shmem counts (BOGO_DIRENT_SIZE)."""
+        return 40 + 20 * entries
+
+    def forget(self, inode: Inode) -> None:
+        """The last name of ``inode`` is gone."""
+
+    def statfs(self) -> StatFs:
+        total, free = memory_pages(self.kernel)
+        return StatFs(self.magic, PAGE, total, free, free, total, free, self.dev, 255, PAGE, 0x20 | 0x1000)
+
+
+def memory_pages(kernel: Any) -> tuple[int, int]:
+    """(total, free) pages of guest memory."""
+    memory = kernel.memory
+    total = getattr(memory, "total_pages", None)
+    if total is None:
+        total = kernel.options.memory_bytes // PAGE
+    free = getattr(memory, "free_pages", total)
+    return int(total), int(free() if callable(free) else free)
