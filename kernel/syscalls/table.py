@@ -38,7 +38,7 @@ TABLE: dict[int, Syscall] = {}
 
 
 def syscall(
-    number: int, name: str, *, returns: Arg = Long, **args: Arg
+    number: int, name: str, /, *, returns: Arg = Long, **args: Arg
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated handler as system call ``number`` of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl)."""
 

@@ -68,6 +68,8 @@ class ThreadGroup:
     is_child_subreaper: bool = False
     controlling_tty: Any = None
     dumpable: int = 1
+    membarrier: int = 0
+    """The MEMBARRIER_CMD_REGISTER_* that were called."""
     oom_score_adj: int = 0
     """-1000 (never killed) to 1000; inherited by fork."""
     start_time_ns: int = 0
