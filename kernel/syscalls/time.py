@@ -1,4 +1,4 @@
-"""Reading the clocks: time, gettimeofday, clock_gettime and kin (kernel/time/{time,posix-timers,posix-cpu-timers}.c)."""
+"""Reading the clocks: time, gettimeofday, clock_gettime and kin (kernel/time/)."""
 
 from __future__ import annotations
 

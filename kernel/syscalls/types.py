@@ -167,7 +167,7 @@ class IovecIn(Arg):
         object.__setattr__(self, "convert", "u64")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class IovecOut(IovecIn):
     """struct iovec[] to be filled by the kernel."""
 

@@ -34,7 +34,7 @@ NR_OPEN = 1048576
 """sysctl fs.nr_open: the ceiling of RLIMIT_NOFILE."""
 
 _DEFAULTS: dict[int, tuple[int, int]] = {
-    **{number: (RLIM_INFINITY, RLIM_INFINITY) for number in range(RLIM_NLIMITS)},
+    **dict.fromkeys(range(RLIM_NLIMITS), (RLIM_INFINITY, RLIM_INFINITY)),
     RLIMIT_STACK: (8 << 20, RLIM_INFINITY),
     RLIMIT_CORE: (0, RLIM_INFINITY),
     RLIMIT_NPROC: (4096, 4096),

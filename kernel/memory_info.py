@@ -1,0 +1,71 @@
+"""How the guest's memory is used, in pages: one set of figures for sysinfo(2), /proc/meminfo and /proc/vmstat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernel.mm.layout import (
+    FRAME_ANON,
+    FRAME_DIRTY,
+    FRAME_FILE,
+    FRAME_KIND,
+    FRAME_PTE_TABLE,
+    FRAME_SHMEM,
+    FRAME_UPPER_TABLE,
+    K_FRESH,
+)
+
+if TYPE_CHECKING:
+    from kernel.kernel import Kernel
+
+
+@dataclass(frozen=True)
+class MemoryInfo:
+    """Pages of 4 KiB."""
+
+    total: int
+    free: int
+    anon: int
+    file: int
+    """In the page cache, shared memory not counted."""
+    shmem: int
+    dirty: int
+    mapped: int
+    """File pages that some process maps."""
+    page_tables: int
+
+    @property
+    def cached(self) -> int:
+        """``Cached`` of /proc/meminfo."""
+        return self.file + self.shmem
+
+    @property
+    def available(self) -> int:
+        """``MemAvailable``: free, and what clean cache can give back."""
+        return min(self.total, self.free + self.file - self.dirty)
+
+
+def memory_info(kernel: Kernel) -> MemoryInfo:
+    """Count the frame table."""
+    memory = kernel.memory
+    used = memory.kind[: memory.memory.get(K_FRESH)]  # frames never handed out are free
+    kinds = np.bincount(used & FRAME_KIND, minlength=FRAME_KIND + 1)
+    files = (used & FRAME_KIND) == FRAME_FILE
+    return MemoryInfo(
+        total=memory.total_frames,
+        free=memory.free_frames,
+        anon=int(kinds[FRAME_ANON]),
+        file=int(kinds[FRAME_FILE]),
+        shmem=int(kinds[FRAME_SHMEM]),
+        dirty=int(np.count_nonzero(used[files] & FRAME_DIRTY)),
+        mapped=int(np.count_nonzero(memory.refs[: len(used)][files] > 1)),
+        page_tables=int(kinds[FRAME_PTE_TABLE] + kinds[FRAME_UPPER_TABLE]),
+    )
+
+
+def committed_pages(kernel: Kernel) -> int:
+    """``Committed_AS``: private writable mappings of all address spaces, in pages."""
+    return sum(space.stats().data_vm + space.stats().stack_vm for space in kernel.memory.spaces.values())
