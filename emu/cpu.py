@@ -78,7 +78,7 @@ _FPU_IDS = (_FPCW, _FPSW, _FPTAG, _FOP, _FIP, _FDP, _MXCSR, *range(_ST0, _ST0 + 
 
 
 class Registers:
-    """A copy of the user-mode registers: GPR_NAMES as unsigned integers, and ``fxsave``, the 512-byte FXSAVE64 image."""
+    """A copy of the user-mode registers: GPR_NAMES as unsigned integers, ``fxsave`` as 512 bytes (FXSAVE64)."""
 
     __slots__ = (*GPR_NAMES, "fxsave")
 

@@ -1,0 +1,122 @@
+"""Frames: who uses each 4 KiB of guest memory, and how often. Linux: struct page and mm/page_alloc.c.
+
+``refs`` of a page frame is the number of distinct PTE tables that map it, plus one for the page cache. ``refs`` of a
+PTE table is its *sharers*: the number of PMD entries, in all live address spaces, that point at it (``ODF`` rules).
+"""
+
+from __future__ import annotations
+
+from emu.hooks import mark_stale
+from emu.layout import M_RAM
+from emu.native import export, fill_bytes, hot, load8, load32, load64, store8, store32, store64
+from kernel.mm.layout import (
+    FRAME_FREE,
+    FRAME_KIND,
+    FRAME_ZEROED,
+    K_FAIL_AT,
+    K_FREE,
+    K_FREE_COUNT,
+    K_FRESH,
+    K_KIND,
+    K_LIMIT,
+    K_PAGES_ZEROED,
+    K_REFS,
+    K_USED,
+)
+
+
+@hot
+def frame_refs(m: int, frame: int) -> int:
+    return load32(load64(m + K_REFS) + frame * 4)
+
+
+@hot
+def add_refs(m: int, frame: int, change: int) -> int:
+    """Change a frame's count and return the new one."""
+    slot = load64(m + K_REFS) + frame * 4
+    refs = load32(slot) + change
+    store32(slot, refs)
+    return refs
+
+
+@hot
+def frame_kind(m: int, frame: int) -> int:
+    return load8(load64(m + K_KIND) + frame) & FRAME_KIND
+
+
+@hot
+def frame_address(m: int, frame: int) -> int:
+    """Host address of the frame's first byte."""
+    return load64(m + M_RAM) + (frame << 12)
+
+
+
+
+@hot
+def alloc_frame(m: int, kind: int, zeroed: int) -> int:
+    """A frame with one reference, or 0 when there is none. Freed frames come first: the host has them already.
+
+    With ``zeroed`` its bytes are 0; else they are anything.
+    """
+    countdown = load64(m + K_FAIL_AT)
+    if countdown > 0:
+        store64(m + K_FAIL_AT, countdown - 1)
+        if countdown == 1:
+            return 0
+    free = load64(m + K_FREE_COUNT)
+    clean = 1
+    if free > 0:
+        frame = load32(load64(m + K_FREE) + (free - 1) * 4)
+        store64(m + K_FREE_COUNT, free - 1)
+        clean = load8(load64(m + K_KIND) + frame) & FRAME_ZEROED
+    else:
+        frame = load64(m + K_FRESH)
+        if frame >= load64(m + K_LIMIT):
+            return 0
+        store64(m + K_FRESH, frame + 1)
+    if zeroed and clean == 0:
+        fill_bytes(frame_address(m, frame), 0, 4096)
+        store64(m + K_PAGES_ZEROED, load64(m + K_PAGES_ZEROED) + 1)
+    store8(load64(m + K_KIND) + frame, kind)
+    store32(load64(m + K_REFS) + frame * 4, 1)
+    store64(m + K_USED, load64(m + K_USED) + 1)
+    return frame
+
+
+@hot
+def free_frame(m: int, frame: int) -> None:
+    """Put a frame whose last reference is gone on the free stack; translations of its code go first."""
+    mark_stale(m, frame)
+    store8(load64(m + K_KIND) + frame, FRAME_FREE)
+    store32(load64(m + K_REFS) + frame * 4, 0)
+    free = load64(m + K_FREE_COUNT)
+    store32(load64(m + K_FREE) + free * 4, frame)
+    store64(m + K_FREE_COUNT, free + 1)
+    store64(m + K_USED, load64(m + K_USED) - 1)
+
+
+@hot
+def put_frame(m: int, frame: int) -> None:
+    """Drop one reference."""
+    if add_refs(m, frame, -1) == 0:
+        free_frame(m, frame)
+
+
+@export("i64(i64,i64,i64)")
+def new_frame(m: int, kind: int, zeroed: int) -> int:
+    """alloc_frame for Python."""
+    return alloc_frame(m, kind, zeroed)
+
+
+@export("i64(i64,i64)")
+def release_frame(m: int, frame: int) -> int:
+    """put_frame for Python; returns 0."""
+    put_frame(m, frame)
+    return 0
+
+
+@export("i64(i64,i64)")
+def frame_changed(m: int, frame: int) -> int:
+    """The kernel has written into the frame: drop the translations of code in it before the guest runs on."""
+    mark_stale(m, frame)
+    return 0

@@ -1,0 +1,99 @@
+"""The kernel's part of the machine block, and the rows that compiled and ordinary code share.
+
+Everything is a signed 64-bit slot unless said otherwise. ``m`` is the machine block's address, ``mm`` the address of an
+address space's own block, ``vma`` the address of one row of its VMA array.
+"""
+
+from __future__ import annotations
+
+from emu.layout import M_KERNEL
+
+# -- the kernel's slots of the machine block -------------------------------------------------------------------------
+#: Per frame: references (int32) and kind (uint8), see FRAME_*.
+K_REFS, K_KIND = M_KERNEL + 0 * 8, M_KERNEL + 1 * 8
+#: Per PTE table, indexed by its frame: four int16, entries by kind: anonymous, file, shmem, and all that are not zero.
+K_COUNTS = M_KERNEL + 2 * 8
+#: Stack of freed frames (int32), how many are on it; the first frame never used, and the number of frames.
+K_FREE, K_FREE_COUNT, K_FRESH, K_LIMIT = (M_KERNEL + n * 8 for n in range(3, 7))
+#: Fault injection: the n-th allocation from now fails (0: off); counts down.
+K_FAIL_AT = M_KERNEL + 7 * 8
+#: The block of the address space that the CPU uses.
+K_MM = M_KERNEL + 8 * 8
+#: The table of mappings (rows of MP_BYTES).
+K_MAPPINGS = M_KERNEL + 9 * 8
+#: The frame of zeros that every untouched private page reads from.
+K_ZERO = M_KERNEL + 10 * 8
+#: Why a user copy stopped early (a FAULT_* code) and at which address.
+K_COPY_CODE, K_COPY_VA = M_KERNEL + 11 * 8, M_KERNEL + 12 * 8
+#: Work done, for benchmarks and tests: entries visited by fork, tables shared, tables copied, tables made writable
+#: again in place, pages copied, pages zeroed.
+K_FORK_ENTRIES, K_TABLES_SHARED, K_TABLES_COPIED, K_TABLES_REARMED, K_PAGES_COPIED, K_PAGES_ZEROED = (
+    M_KERNEL + n * 8 for n in range(13, 19))
+#: Frames in use (allocated and not freed).
+K_USED = M_KERNEL + 19 * 8
+
+# -- kinds of frames -------------------------------------------------------------------------------------------------
+FRAME_FREE, FRAME_ANON, FRAME_FILE, FRAME_SHMEM, FRAME_PTE_TABLE, FRAME_UPPER_TABLE, FRAME_RESERVED = range(7)
+#: Set in the kind of a free frame that the host has zeroed.
+FRAME_ZEROED = 0x20
+#: Set in the kind of a cache frame that was stored to through a mapping since the last write-back.
+FRAME_DIRTY = 0x40
+FRAME_KIND = 0x0F
+
+# -- an address space ------------------------------------------------------------------------------------------------
+#: Physical address of the PML4; address of the VMA array and the number of its rows.
+MM_ROOT, MM_VMAS, MM_VMA_COUNT = 0 * 8, 1 * 8, 2 * 8
+#: Resident pages by kind, as /proc shows them.
+MM_ANON, MM_FILE, MM_SHMEM = 3 * 8, 4 * 8, 5 * 8
+#: PTE tables that this address space points at (shared ones counted in full), and its upper tables.
+MM_PTES, MM_UPPER = 6 * 8, 7 * 8
+#: RLIMIT_STACK in bytes.
+MM_STACK_LIMIT = 8 * 8
+#: Faults completed without and with Python; pages by which stacks have grown since the last look.
+MM_MINOR, MM_MAJOR, MM_STACK_GREW = 9 * 8, 10 * 8, 11 * 8
+#: The highest value that the resident pages have had.
+MM_PEAK = 12 * 8
+MM_BYTES = 16 * 8
+
+# -- a VMA row -------------------------------------------------------------------------------------------------------
+#: First address, first address behind, VM_* flags, row of the mapping table (0: anonymous), file offset in bytes of
+#: the first page, and a number that names it (0: none).
+V_START, V_END, V_FLAGS, V_MAPPING, V_OFFSET, V_NAME = (n * 8 for n in range(6))
+V_BYTES = 6 * 8
+
+# include/linux/mm.h
+VM_READ, VM_WRITE, VM_EXEC, VM_SHARED = 1, 2, 4, 8
+VM_MAYREAD, VM_MAYWRITE, VM_MAYEXEC, VM_MAYSHARE = 0x10, 0x20, 0x40, 0x80
+VM_GROWSDOWN = 0x100
+VM_LOCKED = 0x2000
+VM_DONTCOPY = 0x20000
+VM_DONTEXPAND = 0x40000
+VM_ACCOUNT = 0x100000
+VM_NORESERVE = 0x200000
+VM_WIPEONFORK = 0x2000000
+VM_DONTDUMP = 0x4000000
+VM_HUGEPAGE = 0x20000000
+VM_NOHUGEPAGE = 0x40000000
+VM_MERGEABLE = 0x80000000
+#: A stack keeps this distance from the mapping below it (stack_guard_gap, 256 pages).
+STACK_GUARD_GAP = 256 << 12
+
+# -- a mapping row ---------------------------------------------------------------------------------------------------
+#: Address of the int32 array of frames by page index, its length, the file's size in bytes, and MP_ZERO_FILL.
+MP_PAGES, MP_CAPACITY, MP_SIZE, MP_FLAGS = 0 * 8, 1 * 8, 2 * 8, 3 * 8
+MP_BYTES = 4 * 8
+#: A page that the cache lacks is a new page of zeros (shared memory): compiled code may create it.
+MP_ZERO_FILL = 1
+
+# -- answers of the fault handler; 0 and 1 are emu.hooks.FAULT_DONE and FAULT_RESTART --------------------------------
+FAULT_DONE, FAULT_RESTART = 0, 1
+FAULT_MAPERR = 2
+"""No mapping there: SIGSEGV with SEGV_MAPERR."""
+FAULT_ACCERR = 3
+"""The mapping forbids the access: SIGSEGV with SEGV_ACCERR."""
+FAULT_BUS = 4
+"""Behind the end of the mapped file: SIGBUS with BUS_ADRERR."""
+FAULT_CACHE = 5
+"""The page cache lacks the page: Python reads it and tries again."""
+FAULT_OOM = 6
+"""No frame is left."""

@@ -1,0 +1,171 @@
+"""madvise: what each advice does here. Linux: mm/madvise.c.
+
+Advice about reading ahead and about merging or poisoning pages cannot change what a program sees and is accepted after
+the same checks; think twice before adding one to that list.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.paging import PAGE_MASK, PAGE_SHIFT, TASK_SIZE
+from kernel.errno import EACCES, EFAULT, EINVAL, ENOMEM, EPERM, Errno
+from kernel.mm import unmap
+from kernel.mm.layout import (
+    VM_DONTCOPY,
+    VM_DONTDUMP,
+    VM_HUGEPAGE,
+    VM_LOCKED,
+    VM_MERGEABLE,
+    VM_NOHUGEPAGE,
+    VM_SHARED,
+    VM_WIPEONFORK,
+    VM_WRITE,
+)
+from kernel.mm.mmap import page_align
+from kernel.mm.vma import Row
+
+if TYPE_CHECKING:
+    from kernel.mm.address_space import AddressSpace
+
+(MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED) = range(5)
+(MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE,
+ MADV_DONTDUMP, MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ,
+ MADV_POPULATE_WRITE, MADV_DONTNEED_LOCKED, MADV_COLLAPSE) = range(8, 26)
+MADV_HWPOISON, MADV_SOFT_OFFLINE = 100, 101
+
+#: Without visible effect: there is no read-ahead to steer, and no reclaim that ages pages.
+_NO_EFFECT = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE}
+#: Advice that sets and clears VM_* flags: (set, clear).
+_FLAGS = {
+    MADV_DONTFORK: (VM_DONTCOPY, 0),
+    MADV_DOFORK: (0, VM_DONTCOPY),
+    MADV_DONTDUMP: (VM_DONTDUMP, 0),
+    MADV_DODUMP: (0, VM_DONTDUMP),
+    MADV_WIPEONFORK: (VM_WIPEONFORK, 0),
+    MADV_KEEPONFORK: (0, VM_WIPEONFORK),
+    MADV_MERGEABLE: (VM_MERGEABLE, 0),
+    MADV_UNMERGEABLE: (0, VM_MERGEABLE),
+    MADV_HUGEPAGE: (VM_HUGEPAGE, VM_NOHUGEPAGE),
+    MADV_NOHUGEPAGE: (VM_NOHUGEPAGE, VM_HUGEPAGE),
+}
+_KNOWN = _NO_EFFECT | set(_FLAGS) | {
+    MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_REMOVE, MADV_POPULATE_READ, MADV_POPULATE_WRITE}
+
+
+def madvise(mm: AddressSpace, start: int, length: int, advice: int) -> None:
+    """Apply ``advice`` to whole pages.
+
+    Raises:
+        Errno: EINVAL; ENOMEM for a hole, after the rest was done; EBADF, EACCES, EFAULT, EPERM by advice.
+    """
+    if advice in (MADV_HWPOISON, MADV_SOFT_OFFLINE):
+        raise Errno(EPERM)
+    if advice not in _KNOWN or start & ~PAGE_MASK:
+        raise Errno(EINVAL)
+    size = page_align(length)
+    if (length and not size) or start + size > 1 << 64:
+        raise Errno(EINVAL)
+    if size == 0:
+        return
+    end = start + size
+    if start >= TASK_SIZE:
+        raise Errno(ENOMEM)
+    end = min(end, TASK_SIZE)
+    if advice in (MADV_POPULATE_READ, MADV_POPULATE_WRITE):
+        _populate(mm, start, end, advice == MADV_POPULATE_WRITE)
+        return
+    complete = mm.vmas.covered(start, end)
+    for row in mm.vmas.overlapping(start, end):
+        _apply(mm, row, max(row.start, start), min(row.end, end), advice)
+    if not complete:
+        raise Errno(ENOMEM)
+
+
+def _apply(mm: AddressSpace, row: Row, start: int, end: int, advice: int) -> None:
+    m = mm.memory.m
+    if advice in (MADV_DONTNEED, MADV_DONTNEED_LOCKED):
+        if row.flags & VM_LOCKED and advice == MADV_DONTNEED:
+            raise Errno(EINVAL)
+        if not unmap.zap_range.call(m, mm.mm, start, end):
+            raise Errno(ENOMEM)
+        mm.memory.trim()
+    elif advice == MADV_FREE:
+        if row.mapping:
+            raise Errno(EINVAL)
+        if not unmap.cool_range.call(m, mm.mm, start, end):
+            raise Errno(ENOMEM)
+    elif advice == MADV_REMOVE:
+        _remove(mm, row, start, end)
+    elif advice in _FLAGS:
+        _set_flags(mm, row, start, end, advice)
+    elif advice in (MADV_COLD, MADV_PAGEOUT) and row.flags & VM_LOCKED:
+        raise Errno(EINVAL)
+
+
+def _remove(mm: AddressSpace, row: Row, start: int, end: int) -> None:
+    """MADV_REMOVE: punch a hole into the file or shared memory behind a shared, writable mapping."""
+    if row.flags & VM_LOCKED or not row.mapping:
+        raise Errno(EINVAL)
+    if row.flags & (VM_SHARED | VM_WRITE) != VM_SHARED | VM_WRITE:
+        raise Errno(EACCES)
+    mapping = mm.memory.mappings[row.mapping]
+    assert mapping is not None
+    mapping.cache.punch(start - row.start + row.offset, end - start)
+
+
+def _set_flags(mm: AddressSpace, row: Row, start: int, end: int, advice: int) -> None:
+    if advice == MADV_WIPEONFORK and (row.mapping or row.flags & VM_SHARED):
+        raise Errno(EINVAL)
+    added, removed = _FLAGS[advice]
+
+    def change(part: Row) -> Row:
+        part.flags = (part.flags & ~removed) | added
+        return part
+
+    mm.vmas.transform(start, end, change)
+
+
+def _populate(mm: AddressSpace, start: int, end: int, write: bool) -> None:
+    """MADV_POPULATE_READ and _WRITE: as reading or writing a byte of each page would."""
+    if not mm.vmas.covered(start, end):
+        raise Errno(ENOMEM)
+    for row in mm.vmas.overlapping(start, end):
+        if not row.flags & 7 or (write and not row.flags & VM_WRITE):
+            raise Errno(EFAULT if not write else EINVAL)
+    from kernel.mm.layout import FAULT_RESTART, K_COPY_CODE
+    from kernel.mm.usercopy import populate_range
+
+    position = start
+    while position < end:
+        position = populate_range.call(mm.memory.m, mm.mm, position | write, end)
+        if position < end:
+            code = mm.resolve(position, 17 if write else 16, mm.memory.memory.get(K_COPY_CODE))
+            if code > FAULT_RESTART:
+                raise Errno(EFAULT)
+
+
+def mincore(mm: AddressSpace, start: int, length: int) -> bytes:
+    """One byte a page, bit 0 set when it is in memory.
+
+    Raises:
+        Errno: EINVAL (unaligned), ENOMEM (a hole).
+    """
+    if start & ~PAGE_MASK:
+        raise Errno(EINVAL)
+    end = start + page_align(length)
+    if end > TASK_SIZE or not mm.vmas.covered(start, end):
+        raise Errno(ENOMEM)
+    present = mm.page_bytes(start, end) & 1
+    for row in mm.vmas.overlapping(start, end):
+        if row.mapping:
+            mapping = mm.memory.mappings[row.mapping]
+            assert mapping is not None
+            low, high = max(row.start, start), min(row.end, end)
+            first = (low - row.start + row.offset) >> PAGE_SHIFT
+            held = mapping.cache.frames[first : first + ((high - low) >> PAGE_SHIFT)] != 0
+            at = (low - start) >> PAGE_SHIFT
+            present[at : at + held.size] |= held
+    return present.tobytes()
+
+

@@ -1,0 +1,175 @@
+"""The kernel's view of guest memory as a whole: frames, mappings of files, and what is left. One per kernel."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.memory import Memory, Reservation
+from emu.paging import PAGE_SHIFT, PAGE_SIZE
+from kernel.errno import ENOMEM, Errno
+from kernel.mm import frames
+from kernel.mm.layout import (
+    FRAME_FREE,
+    FRAME_RESERVED,
+    FRAME_UPPER_TABLE,
+    FRAME_ZEROED,
+    K_COUNTS,
+    K_FREE,
+    K_FREE_COUNT,
+    K_FRESH,
+    K_KIND,
+    K_LIMIT,
+    K_MAPPINGS,
+    K_REFS,
+    K_USED,
+    K_ZERO,
+    MP_BYTES,
+)
+
+if TYPE_CHECKING:
+    from kernel.mm.address_space import AddressSpace
+    from kernel.mm.pagecache import Mapping, PageCache
+
+#: Rows of the mapping table: file mappings that can exist at once.
+MAX_MAPPINGS = 1 << 16
+#: Freed frames kept for reuse; above twice this many, the rest goes back to the host in bulk.
+KEEP_FREE = 8192
+
+GATE_FRAME, ZERO_FRAME, FIRST_FRAME = 1, 2, 3
+
+
+class KernelMemory:
+    """Frame table, mapping table and the list of address spaces.
+
+    ``kind`` (uint8), ``refs`` (int32) and ``counts`` (int16, shape (frames, 4)) are NumPy views of what compiled code
+    uses; see ``kernel/mm/layout.py``.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        count = max(size_bytes >> PAGE_SHIFT, 64)
+        self.memory = memory = Memory(count)
+        self.m = memory.m
+        self._tables = {
+            K_REFS: Reservation(count * 4), K_KIND: Reservation(count), K_COUNTS: Reservation(count * 8),
+            K_FREE: Reservation(count * 4), K_MAPPINGS: Reservation(MAX_MAPPINGS * MP_BYTES),
+        }
+        for slot, table in self._tables.items():
+            memory.set(slot, table.address)
+        self.refs = self._tables[K_REFS].array(np.int32)
+        self.kind = self._tables[K_KIND].array(np.uint8)
+        self.counts = self._tables[K_COUNTS].array(np.int16).reshape(-1, 4)
+        self.free_stack = self._tables[K_FREE].array(np.int32)
+        self.mapping_rows = self._tables[K_MAPPINGS].array(np.int64).reshape(-1, MP_BYTES // 8)
+        memory.set(K_LIMIT, count)
+        memory.set(K_FRESH, FIRST_FRAME)
+        memory.set(K_ZERO, ZERO_FRAME)
+        self.kind[:FIRST_FRAME] = FRAME_RESERVED
+        self.refs[:FIRST_FRAME] = 1
+        self.mappings: list[Mapping | None] = [None]
+        self._free_mappings: list[int] = []
+        self.spaces: dict[int, AddressSpace] = {}
+        """Live address spaces by their number."""
+        self.anonymous_names: list[bytes] = [b""]
+        self.out_of_memory: Callable[[], bool] | None = None
+        """Called when reclaim found nothing; returns True when it freed frames (the OOM killer)."""
+        self.caches: weakref.WeakSet[PageCache] = weakref.WeakSet()
+        self.scratch = Reservation(1 << 16)
+        """Buffer through which small user copies pass (64 KiB)."""
+        self.overcommit_memory = 0
+        """/proc/sys/vm/overcommit_memory."""
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    @property
+    def total_frames(self) -> int:
+        return self.memory.frames
+
+    @property
+    def used_frames(self) -> int:
+        """Frames allocated to pages, tables and cache."""
+        return self.memory.get(K_USED)
+
+    @property
+    def free_frames(self) -> int:
+        """Frames that can still be allocated."""
+        return self.memory.get(K_FREE_COUNT) + self.memory.get(K_LIMIT) - self.memory.get(K_FRESH)
+
+    def alloc(self, kind: int, *, zeroed: bool) -> int:
+        """A frame with one reference.
+
+        Raises:
+            Errno: ENOMEM when none is left, even after clean cache pages were dropped.
+        """
+        frame = frames.new_frame.call(self.m, kind, zeroed)
+        if frame == 0 and self.reclaim():
+            frame = frames.new_frame.call(self.m, kind, zeroed)
+        if frame == 0:
+            raise Errno(ENOMEM)
+        return frame
+
+    def reclaim(self) -> bool:
+        """Drop cached file pages that can be read again; returns whether that freed any."""
+        return sum(cache.drop_clean() for cache in list(self.caches)) > 0
+
+    def put(self, frame: int) -> None:
+        """Drop one reference to a frame."""
+        frames.release_frame.call(self.m, frame)
+
+    def new_root(self) -> int:
+        """Physical address of an empty PML4."""
+        return self.alloc(FRAME_UPPER_TABLE, zeroed=True) << PAGE_SHIFT
+
+    def page(self, frame: int) -> memoryview:
+        """The bytes of a frame."""
+        return self.memory.page(frame)
+
+    def frame_changed(self, frame: int) -> None:
+        """The kernel wrote into a frame that may hold code."""
+        if self.memory.code_map.map[frame]:
+            frames.frame_changed.call(self.m, frame)
+
+    def trim(self) -> None:
+        """Give freed frames back to the host when many have gathered. Cheap to call: it looks at one number."""
+        count = self.memory.get(K_FREE_COUNT)
+        if count <= 2 * KEEP_FREE:
+            return
+        # The bottom of the stack is the least recently freed part.
+        surplus = np.sort(self.free_stack[: count - KEEP_FREE])
+        dirty = surplus[(self.kind[surplus] & FRAME_ZEROED) == 0]
+        if dirty.size == 0:
+            return
+        breaks = np.flatnonzero(np.diff(dirty) != 1) + 1
+        starts = dirty[np.concatenate(([0], breaks))]
+        ends = dirty[np.concatenate((breaks - 1, [dirty.size - 1]))] + 1
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            self.memory.ram.give_back(start * PAGE_SIZE, (end - start) * PAGE_SIZE)
+        self.kind[dirty] = FRAME_FREE | FRAME_ZEROED
+        self.free_stack[: count - KEEP_FREE] = surplus
+
+    # -- mappings of files -----------------------------------------------------------------------------------------
+
+    def add_mapping(self, mapping: Mapping) -> int:
+        """A row of the mapping table for ``mapping``.
+
+        Raises:
+            Errno: ENOMEM when the table is full.
+        """
+        if self._free_mappings:
+            number = self._free_mappings.pop()
+            self.mappings[number] = mapping
+        elif len(self.mappings) < MAX_MAPPINGS:
+            number = len(self.mappings)
+            self.mappings.append(mapping)
+        else:
+            raise Errno(ENOMEM)
+        return number
+
+    def drop_mapping(self, number: int) -> None:
+        """No VMA uses the row any more."""
+        self.mappings[number] = None
+        self.mapping_rows[number] = 0
+        self._free_mappings.append(number)

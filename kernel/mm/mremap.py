@@ -1,0 +1,134 @@
+"""mremap: grow, shrink or move a mapping with its pages. Linux: mm/mremap.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.paging import PAGE_MASK, PAGE_SHIFT, TASK_SIZE
+from kernel.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
+from kernel.mm import remap
+from kernel.mm.layout import VM_DONTEXPAND, VM_LOCKED, VM_SHARED
+from kernel.mm.mmap import _choose_address, munmap, page_align, populate
+from kernel.mm.vma import Row
+
+if TYPE_CHECKING:
+    from kernel.mm.address_space import AddressSpace
+
+MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
+
+
+def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int,
+           lock_limit: int, vm_limit: int) -> int:
+    """Change the size or place of a mapping; returns its address (limits in bytes: RLIMIT_MEMLOCK, RLIMIT_AS).
+
+    Raises:
+        Errno: EINVAL, EFAULT (no such mapping), ENOMEM, EAGAIN (locked memory limit).
+    """
+    if flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) or old & ~PAGE_MASK:
+        raise Errno(EINVAL)
+    if flags & MREMAP_FIXED and not flags & MREMAP_MAYMOVE:
+        raise Errno(EINVAL)
+    if flags & MREMAP_DONTUNMAP and (not flags & MREMAP_MAYMOVE or old_length != new_length):
+        raise Errno(EINVAL)
+    old_size, new_size = page_align(old_length), page_align(new_length)
+    if new_size == 0 or new_size > TASK_SIZE:
+        raise Errno(EINVAL)
+    row = mm.vmas.find(old) if old < TASK_SIZE else None
+    if row is None:
+        raise Errno(EFAULT)
+    if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
+        return _move_to(mm, row, old, old_size, new_size, flags, new, lock_limit, vm_limit)
+    if old_size >= new_size:
+        if old_size > new_size:
+            munmap(mm, old + new_size, old_size - new_size)
+        return old
+    _check(mm, row, old, old_size, new_size, lock_limit, vm_limit)
+    if old_size == row.end - old and _can_grow(mm, row, new_size - old_size):
+        _extend(mm, row, new_size - old_size)
+        return old
+    if not flags & MREMAP_MAYMOVE:
+        raise Errno(ENOMEM)
+    return _move(mm, row, old, old_size, new_size, _choose_address(mm, 0, new_size, 0), flags)
+
+
+def _check(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, lock_limit: int, vm_limit: int) -> None:
+    """vma_to_resize: may this part of this VMA be moved and have the new size?"""
+    if old_size == 0 and not row.flags & VM_SHARED:
+        raise Errno(EINVAL)
+    if old_size > row.end - old:
+        raise Errno(EFAULT)
+    if new_size == old_size:
+        return
+    if row.flags & VM_DONTEXPAND:
+        raise Errno(EFAULT)
+    grown = new_size - old_size
+    if row.flags & VM_LOCKED and (mm.stats().locked_vm << PAGE_SHIFT) + grown > lock_limit:
+        raise Errno(EAGAIN)
+    if (mm.total_vm << PAGE_SHIFT) + grown > vm_limit:
+        raise Errno(ENOMEM)
+    if grown >> PAGE_SHIFT > mm.memory.total_frames and mm.memory.overcommit_memory != 1:
+        raise Errno(ENOMEM)
+
+
+def _can_grow(mm: AddressSpace, row: Row, grown: int) -> bool:
+    return row.end + grown <= TASK_SIZE and not mm.vmas.overlapping(row.end, row.end + grown)
+
+
+def _extend(mm: AddressSpace, row: Row, grown: int) -> None:
+    offset = row.offset + (row.end - row.start) if row.mapping else 0
+    mm.vmas.insert(Row(row.end, row.end + grown, row.flags, row.mapping, offset, row.name))
+    if row.flags & VM_LOCKED:
+        populate(mm, row.end, row.end + grown)
+
+
+def _move_to(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, flags: int, new: int,
+             lock_limit: int, vm_limit: int) -> int:
+    """mremap_to: MREMAP_FIXED, MREMAP_DONTUNMAP or both."""
+    if flags & MREMAP_FIXED:
+        if new & ~PAGE_MASK or new > TASK_SIZE - new_size:
+            raise Errno(EINVAL)
+        if old + old_size > new and new + new_size > old:
+            raise Errno(EINVAL)
+    if old_size > new_size:
+        munmap(mm, old + new_size, old_size - new_size)
+        old_size = new_size
+    found = mm.vmas.find(old)
+    if found is None:
+        raise Errno(EFAULT)
+    _check(mm, found, old, old_size, new_size, lock_limit, vm_limit)
+    if flags & MREMAP_FIXED:
+        munmap(mm, new, new_size)
+        target = new
+    else:
+        target = _choose_address(mm, new & PAGE_MASK, new_size, 0)
+    found = mm.vmas.find(old)
+    if found is None:
+        raise Errno(EFAULT)
+    return _move(mm, found, old, old_size, new_size, target, flags)
+
+
+def _move(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, new: int, flags: int) -> int:
+    """move_vma: a VMA at the new place, the pages after it, the old VMA gone unless MREMAP_DONTUNMAP."""
+    m = mm.memory.m
+    if old_size:
+        while not remap.prepare_move.call(m, mm.mm, old, new, old_size):
+            if not mm.memory.reclaim():
+                raise Errno(ENOMEM)
+    offset = row.offset + (old - row.start) if row.mapping else 0
+    mm.vmas.insert(Row(new, new + new_size, row.flags, row.mapping, offset, row.name))
+    if old_size:
+        remap.move_range.call(m, mm.mm, old, new, old_size)
+        if flags & MREMAP_DONTUNMAP:
+            mm.vmas.transform(old, old + old_size, _unlocked)
+        else:
+            munmap(mm, old, old_size)
+    if row.flags & VM_LOCKED:
+        populate(mm, new, new + new_size)
+    return new
+
+
+def _unlocked(row: Row) -> Row:
+    row.flags &= ~VM_LOCKED
+    return row
+
+

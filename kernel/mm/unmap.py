@@ -1,0 +1,211 @@
+"""Taking pages out of an address space: munmap, MADV_DONTNEED, exit. Linux: zap_page_range and free_pgtables."""
+
+from __future__ import annotations
+
+from emu.layout import M_FLUSH, M_RAM
+from emu.native import export, hot, load64, store8, store64
+from emu.paging import ENTRIES, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_P, PTE_W, pmd_slot
+from kernel.mm.fault import is_cache_frame, mark_dirty
+from kernel.mm.frames import add_refs, frame_address, frame_kind, frame_refs, free_frame, put_frame
+from kernel.mm.layout import (
+    FRAME_ANON,
+    K_ZERO,
+    MM_PTES,
+    MM_ROOT,
+    MM_UPPER,
+)
+from kernel.mm.tables import (
+    count_entry,
+    count_table,
+    free_table_if_empty,
+    next_table,
+    own_range,
+    own_table,
+    pte_slot,
+)
+
+
+@hot
+def _zap_entry(m: int, mm: int, table: int, slot: int) -> None:
+    """Clear one present entry of a private table; a cache page keeps its Dirty bit in its frame."""
+    pte = load64(slot)
+    frame = (pte & PTE_FRAME) >> 12
+    store64(slot, 0)
+    if frame == load64(m + K_ZERO):
+        count_entry(m, mm, table, 0, -1)
+        return
+    count_entry(m, mm, table, frame_kind(m, frame), -1)
+    if pte & PTE_D and is_cache_frame(m, frame):
+        mark_dirty(m, frame)
+    put_frame(m, frame)
+
+
+@hot
+def _drop_table(m: int, mm: int, slot: int) -> None:
+    """Clear a PMD entry: a shared table loses a sharer and no entry is looked at, a private one goes with its pages."""
+    table = (load64(slot) & PTE_FRAME) >> 12
+    store64(slot, 0)
+    count_table(m, mm, table, -1)
+    if add_refs(m, table, -1) > 0:
+        return
+    entries = frame_address(m, table)
+    zero = load64(m + K_ZERO)
+    for i in range(ENTRIES):
+        pte = load64(entries + i * 8)
+        if pte & PTE_P:
+            frame = (pte & PTE_FRAME) >> 12
+            if frame != zero:
+                if pte & PTE_D and is_cache_frame(m, frame):
+                    mark_dirty(m, frame)
+                put_frame(m, frame)
+    free_frame(m, table)
+
+
+@hot
+def zap_tables(m: int, mm: int, start: int, end: int) -> int:
+    """Remove every page in [start, end): 1, or 0 when a shared table could not be copied (nothing is removed then)."""
+    if own_range(m, mm, start, end, 0) == 0:
+        return 0
+    root = load64(mm + MM_ROOT)
+    va = next_table(m, root, start, end)
+    while va < end:
+        base = va & -PMD_SIZE
+        slot = pmd_slot(m, root, va)
+        if start <= base and base + PMD_SIZE <= end:
+            _drop_table(m, mm, slot)
+        else:
+            table = (load64(slot) & PTE_FRAME) >> 12
+            for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
+                entry = pte_slot(m, load64(slot), page)
+                if load64(entry) & PTE_P:
+                    _zap_entry(m, mm, table, entry)
+            free_table_if_empty(m, mm, slot)
+        va = next_table(m, root, base + PMD_SIZE, end)
+    store64(m + M_FLUSH, 1)
+    return 1
+
+
+@export("i64(i64,i64,i64,i64)")
+def zap_range(m: int, mm: int, start: int, end: int) -> int:
+    """zap_tables for Python: 1, or 0 for ENOMEM."""
+    return zap_tables(m, mm, start, end)
+
+
+@export("i64(i64,i64)")
+def free_tables(m: int, mm: int) -> int:
+    """The address space is at its end: give back every page and every table, the PML4 last. Returns 0."""
+    zap_tables(m, mm, 0, 1 << 47)
+    root = load64(mm + MM_ROOT)
+    ram = load64(m + M_RAM)
+    for i in range(ENTRIES // 2):
+        pgd = load64(ram + root + i * 8)
+        if pgd & PTE_P:
+            puds = ram + (pgd & PTE_FRAME)
+            for j in range(ENTRIES):
+                pud = load64(puds + j * 8)
+                if pud & PTE_P:
+                    free_frame(m, (pud & PTE_FRAME) >> 12)
+            free_frame(m, (pgd & PTE_FRAME) >> 12)
+    free_frame(m, root >> 12)
+    store64(mm + MM_UPPER, 0)
+    store64(mm + MM_PTES, 0)
+    store64(mm + MM_ROOT, 0)
+    store64(m + M_FLUSH, 1)
+    return 0
+
+
+@export("i64(i64,i64,i64,i64)")
+def clean_range(m: int, mm: int, start: int, end: int) -> int:
+    """Move the Dirty bits of cache pages in a range to their frames, so that they can be written back (msync).
+
+    The entries lose W and D: the next store faults and sets them again. Returns 1, or 0 when out of frames.
+    """
+    if own_range(m, mm, start, end, 1) == 0:
+        return 0
+    root = load64(mm + MM_ROOT)
+    va = next_table(m, root, start, end)
+    while va < end:
+        base = va & -PMD_SIZE
+        pmd = load64(pmd_slot(m, root, va))
+        for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
+            slot = pte_slot(m, pmd, page)
+            pte = load64(slot)
+            if pte & PTE_P and pte & PTE_D and is_cache_frame(m, (pte & PTE_FRAME) >> 12):
+                mark_dirty(m, (pte & PTE_FRAME) >> 12)
+                store64(slot, pte & ~(PTE_D | PTE_W))
+        va = next_table(m, root, base + PMD_SIZE, end)
+    store64(m + M_FLUSH, 1)
+    return 1
+
+
+@export("i64(i64,i64,i64,i64)")
+def cool_range(m: int, mm: int, start: int, end: int) -> int:
+    """MADV_FREE: private pages count as clean until stored to again. Returns 1, or 0 when out of frames."""
+    if own_range(m, mm, start, end, 1) == 0:
+        return 0
+    root = load64(mm + MM_ROOT)
+    va = next_table(m, root, start, end)
+    while va < end:
+        base = va & -PMD_SIZE
+        pmd = load64(pmd_slot(m, root, va))
+        for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
+            slot = pte_slot(m, pmd, page)
+            pte = load64(slot)
+            if pte & PTE_P and frame_kind(m, (pte & PTE_FRAME) >> 12) == FRAME_ANON:
+                store64(slot, pte & ~PTE_D)
+        va = next_table(m, root, base + PMD_SIZE, end)
+    store64(m + M_FLUSH, 1)
+    return 1
+
+
+@export("i64(i64,i64,i64,i64)")
+def unmap_cache_page(m: int, mm: int, va: int, frame: int) -> int:
+    """Remove the entry for ``va`` if it maps ``frame`` (a file was cut short). Returns 1, or 0 when out of frames."""
+    slot = pmd_slot(m, load64(mm + MM_ROOT), va)
+    if slot == 0 or load64(slot) & PTE_P == 0:
+        return 1
+    pte = load64(pte_slot(m, load64(slot), va))
+    if pte & PTE_P == 0 or (pte & PTE_FRAME) >> 12 != frame:
+        return 1
+    if own_table(m, mm, va) == 0:
+        return 0
+    _zap_entry(m, mm, (load64(slot) & PTE_FRAME) >> 12, pte_slot(m, load64(slot), va))
+    free_table_if_empty(m, mm, slot)
+    store64(m + M_FLUSH, 1)
+    return 1
+
+
+@hot
+def _page_byte(m: int, pte: int, sharers: int) -> int:
+    frame = (pte & PTE_FRAME) >> 12
+    if frame == load64(m + K_ZERO):
+        return 1 | 32
+    byte = 1
+    if pte & PTE_D:
+        byte |= 2
+    if pte & PTE_A:
+        byte |= 4
+    own = 2 if is_cache_frame(m, frame) else 1
+    if frame_kind(m, frame) == FRAME_ANON:
+        byte |= 8
+    if sharers > 1 or frame_refs(m, frame) > own:
+        byte |= 16
+    return byte
+
+
+@export("i64(i64,i64,i64,i64,i64)")
+def resident_pages(m: int, mm: int, start: int, end: int, out: int) -> int:
+    """Write one byte a page to host address ``out``: 1 present, 2 dirty, 4 accessed, 8 anonymous, 16 mapped elsewhere
+    too, 32 the zero page. Pages without a table are 0. Returns 0."""
+    root = load64(mm + MM_ROOT)
+    va = next_table(m, root, start, end)
+    while va < end:
+        base = va & -PMD_SIZE
+        pmd = load64(pmd_slot(m, root, va))
+        sharers = frame_refs(m, (pmd & PTE_FRAME) >> 12)
+        for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
+            pte = load64(pte_slot(m, pmd, page))
+            if pte & PTE_P:
+                store8(out + ((page - start) >> PAGE_SHIFT), _page_byte(m, pte, sharers))
+        va = next_table(m, root, base + PMD_SIZE, end)
+    return 0
