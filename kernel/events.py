@@ -18,6 +18,7 @@ class Events:
         "exit",  # (task, status: int)                         thread exit; status in wait(2) form
         "fault",  # (task, address: int, access: int)          a fault that compiled code could not finish
         "fork",  # (parent, child, flags: int, odf: bool)      fork, vfork and clone
+        "log",  # (line: str)                          what Linux writes to the kernel log
         "signal",  # (task, info: SigInfo)                     a signal is taken off the queue for delivery
         "stop",  # (task, signal: int)                         the group has stopped
         "syscall_enter",  # (task, row: Syscall | None, number: int, regs: tuple[int, ...])

@@ -1,0 +1,1 @@
+from kernel.syscalls import exec, process  # noqa: F401

@@ -80,7 +80,7 @@ class Program:
 
 def unpack_header(data: bytes) -> Header:
     """The header in ``data``, at least EHDR_SIZE bytes."""
-    ident, kind, machine, _version, entry, phoff, _shoff, _flags, _ehsize, phentsize, phnum, *_ = _EHDR.unpack_from(data)
+    ident, kind, machine, _, entry, phoff, _, _, _, phentsize, phnum, *_ = _EHDR.unpack_from(data)
     return Header(ident[:4], kind, machine, entry, phoff, phentsize, phnum)
 
 
