@@ -334,7 +334,7 @@ class Batch:
             (home / "argv").write_bytes(b"".join(word.encode() + b"\0" for word in case.argv))
             (home / "stdin").write_bytes(case.stdin)
         (self.directory / "list").write_text("".join(f"{name}\n" for name in self.cases))
-        argv = [build("batch.c", "musl-static" if shutil.which("musl-gcc") else "gcc-static"), str(self.seconds)]
+        argv: list[str | Path] = [build("batch.c", "musl-static" if shutil.which("musl-gcc") else "gcc-static"), str(self.seconds)]
         limit = 30 + TIMEOUT_S + 10.0 * len(self.cases)
         try:
             if way == "native":

@@ -64,7 +64,7 @@ static int test_odf TEST_UNUSED;
 static int test_argc TEST_UNUSED;
 static char **test_argv TEST_UNUSED;
 
-static void test_register(struct test_case *t)
+TEST_UNUSED static void test_register(struct test_case *t)
 {
     *test_last = t;
     test_last = &t->next;
@@ -330,7 +330,7 @@ TEST_UNUSED static int test_set_odf(int on)
     return n == 2 ? 0 : -1;
 }
 
-static void test_run(struct test_case *t)
+TEST_UNUSED static void test_run(struct test_case *t)
 {
     static volatile int failed;
     failed = 0;
@@ -345,7 +345,7 @@ static void test_run(struct test_case *t)
         test_print("ok %s\n", t->name);
 }
 
-static int test_chosen(const struct test_case *t, int argc, char **argv, int from)
+TEST_UNUSED static int test_chosen(const struct test_case *t, int argc, char **argv, int from)
 {
     for (int i = from; i < argc; i++)
         if (strcmp(argv[i], t->name) == 0)

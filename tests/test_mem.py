@@ -1,0 +1,43 @@
+"""Memory: tests/programs/mem_*.c natively and under Forkyard, use_odf 0 and 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness import build, check, check_test_program, difference, run_forkyard, run_native
+
+SUITES = ["mem_anon", "mem_protect", "mem_remap", "mem_advise", "mem_shared", "mem_code"]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_static_glibc(suite: str, odf: int, scratch: Path) -> None:
+    check_test_program(f"{suite}.c", "gcc-static", odf, cwd=scratch, files={})
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_dynamic_glibc(suite: str, scratch: Path) -> None:
+    check_test_program(f"{suite}.c", "gcc", 1, cwd=scratch, files={})
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.slow
+@pytest.mark.parametrize("toolchain", ["musl", "musl-static", "gcc-fixed", "gcc-static-pie"])
+def test_other_toolchains(suite: str, toolchain: str, odf: int, scratch: Path) -> None:
+    check_test_program(f"{suite}.c", toolchain, odf, cwd=scratch, files={})
+
+
+def test_files_in_the_overlay(odf: int, scratch: Path) -> None:
+    """Without --writable the same holds for files that live in memory, and the host has none of them."""
+    argv = [build("mem_shared.c"), "odf" if odf else "classic"]
+    native = run_native(argv, cwd=scratch, files={})
+    (scratch / "left-behind").unlink()
+    guest = run_forkyard(argv, cwd=scratch)
+    native.files.clear()
+    assert not (wrong := difference(native, guest)), wrong
+    assert list(scratch.iterdir()) == []
+
+
+def test_bad_pointers(scratch: Path) -> None:
+    """150 system calls, seven kinds of pointer each: the same errno as the host's."""
+    check([build("mem_badptr.c")], cwd=scratch, files={}, odf=[1], status=0)
