@@ -87,7 +87,7 @@ def load_program(mm: AddressSpace, file: Any, program: Program, random_offset: i
             elif alignment > PAGE_SIZE:
                 # Find a hole with room for the alignment, then map at the aligned address in it.
                 bias = _load_segment(mm, file, 0, segment, prot, flags, total_size)
-                mm.munmap(bias, page_align(total_size))
+                _unmap(mm, bias, page_align(total_size))
                 bias &= -alignment
                 flags |= MAP_FIXED_NOREPLACE
             bias = (bias - segment.vaddr) & PAGE_MASK & U64
@@ -192,9 +192,14 @@ def _map(mm: AddressSpace, file: Any, address: int, segment: Segment, prot: int,
     start = mm.mmap(address, length, prot, flags, file, offset)
     if bad_address(start):
         raise Errno(EINVAL)
-    if length > size:
-        mm.munmap(start + size, length - size)
+    _unmap(mm, start + size, length - size)
     return start
+
+
+def _unmap(mm: AddressSpace, start: int, length: int) -> None:
+    """Unmap what was mapped too much; the kernel ignores that the range may be none at all."""
+    if 0 < length <= TASK_SIZE - start:
+        mm.munmap(start, length)
 
 
 def _map_zeros(mm: AddressSpace, start: int, end: int, executable: int) -> None:
