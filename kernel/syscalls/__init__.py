@@ -1,1 +1,1 @@
-from kernel.syscalls import exec, process  # noqa: F401
+from kernel.syscalls import exec, futex, itimer, process, signal, sleep  # noqa: F401

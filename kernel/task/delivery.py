@@ -42,15 +42,15 @@ def exit_to_user(task: Task, result: int | None) -> None:
     ``result`` is what the system call returned (already in RAX), None when it does not come from one. Afterwards the
     task may be stopped or dead: the caller looks at ``task.state``.
     """
-    if task.stopped_result is not None:
-        result, task.stopped_result = task.stopped_result, None
+    if task.stopped_call is not None:
+        (task.syscall_number, result), task.stopped_call = task.stopped_call, None
     if result not in RESTART_CODES or task.syscall_number < 0:
         result = None
     while True:
         taken = _get_signal(task) if task.signal_wakeup or task.dying else None
         if task.state != "R":
-            if task.state == "T":
-                task.stopped_result = result
+            if task.state == "T" and result is not None:
+                task.stopped_call = task.syscall_number, result
             return
         if taken is None:
             break

@@ -134,9 +134,8 @@ def leave_user_state(task: Task) -> None:
     """Settle what user memory waits for: robust futexes, clear_child_tid, the parent in vfork (exec_mm_release)."""
     mm = task.mm
     if mm is not None:
-        if task.robust_list[0]:
-            futex.exit_robust_list(task)
-            task.robust_list = (0, 0)
+        futex.exit_robust_list(task)
+        task.robust_list = (0, 0)
         address, task.clear_child_tid = task.clear_child_tid, 0
         if address and mm.users > 1:
             try:
@@ -221,9 +220,8 @@ def _exit_notify(task: Task) -> None:
         kernel.tasks.pop(task.tid, None)
     if group.threads:
         return
-    leader = group.dead_leader
-    own = leader.exit_code if leader is not None else task.exit_code
-    group.exit_status = own if group.group_exit_status is None else group.group_exit_status
+    # Without exit_group the last thread's status counts, not the leader's (synchronize_group_exit).
+    group.exit_status = task.exit_code if group.group_exit_status is None else group.group_exit_status
     if group.parent is not None:
         _hang_up_orphaned_pgroup(kernel, group, group.parent, group)
     if notify_parent(group):

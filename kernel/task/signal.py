@@ -136,7 +136,7 @@ def send_signal(target: Task | ThreadGroup, info: SigInfo, force: bool = False) 
         if isinstance(target, Task):
             return
         main = threads[0]
-    if not _prepare_signal(main, signo, force):
+    if not prepare_signal(main, signo, force):
         return
     queue = target.pending
     if signo < SIGRTMIN and queue.mask >> (signo - 1) & 1:
@@ -205,7 +205,7 @@ def _may_queue(main: Task, info: SigInfo) -> bool:
     return limit == RLIM_INFINITY or queued_signals(main.kernel, main.cred.uid) < limit
 
 
-def _prepare_signal(main: Task, signo: int, force: bool) -> bool:
+def prepare_signal(main: Task, signo: int, force: bool) -> bool:
     """Side effects that do not wait for delivery; False when the signal is dropped (prepare_signal)."""
     group = main.group
     if group.group_exit_status is not None:

@@ -132,8 +132,8 @@ class Task:
     """A signal may be deliverable: look before going back to user mode (TIF_SIGPENDING)."""
     stop_pending: bool = False
     """This thread has still to take part in the stop of its group (JOBCTL_STOP_PENDING)."""
-    stopped_result: int | None = None
-    """The result of the call that a stop interrupted, for the restart rules once the thread goes on."""
+    stopped_call: tuple[int, int] | None = None
+    """(number, result) of the call that a stop interrupted, for the restart rules once the thread goes on."""
     trap: tuple[int, int, int] = (0, 0, 0)
     """(error code, exception number, cr2) of the last CPU exception, as sigcontext shows them."""
     utime_ns: int = 0
