@@ -147,6 +147,9 @@ class Task:
     ioprio: int = 0
     timer_slack_ns: int = 50_000
     personality: int = 0
+    voluntary_switches: int = 0
+    """Times the task gave up the CPU by blocking, and times it was preempted; the scheduler counts."""
+    involuntary_switches: int = 0
     no_new_privs: bool = False
     wakeups: deque[Any] = field(default_factory=deque)
 
