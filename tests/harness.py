@@ -66,7 +66,8 @@ def build(source: str | Path, toolchain: str = "gcc-static", flags: Sequence[str
     if shutil.which(command[0]) is None:
         raise Unavailable(f"no {command[0]} on this host")
     digest = hashlib.sha256()
-    for part in (source.read_bytes(), (PROGRAMS / "test.h").read_bytes(), "\0".join(command).encode()):
+    headers = [header.read_bytes() for header in sorted(PROGRAMS.glob("*.h"))]
+    for part in (source.read_bytes(), *headers, "\0".join(command).encode()):
         digest.update(part)
     target = CACHE / f"{source.stem}-{toolchain}-{digest.hexdigest()[:12]}"
     if target.exists():
@@ -334,7 +335,8 @@ class Batch:
             (home / "argv").write_bytes(b"".join(word.encode() + b"\0" for word in case.argv))
             (home / "stdin").write_bytes(case.stdin)
         (self.directory / "list").write_text("".join(f"{name}\n" for name in self.cases))
-        argv: list[str | Path] = [build("batch.c", "musl-static" if shutil.which("musl-gcc") else "gcc-static"), str(self.seconds)]
+        driver = build("batch.c", "musl-static" if shutil.which("musl-gcc") else "gcc-static")
+        argv: list[str | Path] = [driver, str(self.seconds)]
         limit = 30 + TIMEOUT_S + 10.0 * len(self.cases)
         try:
             if way == "native":

@@ -2,7 +2,6 @@
  * with the host's. Nothing may crash, and the process must be as good as new afterwards. */
 #define TEST_NO_MAIN
 #include "test.h"
-#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -14,6 +13,10 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
+
+#define FUTEX_WAIT 0 /* linux/futex.h, which musl-gcc does not see */
+#define FUTEX_WAKE 1
+#define FUTEX_PRIVATE_FLAG 128
 
 /* Placeholders among the arguments, replaced before the call. */
 enum { BAD = 0x0bad0bad, GOOD, FILE_FD, DIR_FD, PIPE_R, PIPE_W, SOCKET, EPOLL, TIMER_FD, EVENT_FD, PATH, BADVEC, TABLE_END };

@@ -1,0 +1,35 @@
+"""Fork on demand: the hazard table of tests/programs/odf_*.c, natively, with classic fork and on demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness import build, check_test_program, run_forkyard, run_native
+
+SUITES = ["odf_share", "odf_ranges", "odf_kernel", "odf_advise"]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_hazards(suite: str, odf: int, scratch: Path) -> None:
+    check_test_program(f"{suite}.c", "gcc-static", odf, cwd=scratch, files={})
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_hazards_dynamic(suite: str, scratch: Path) -> None:
+    check_test_program(f"{suite}.c", "gcc", 1, cwd=scratch, files={})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("toolchain", ["musl", "musl-static", "gcc-fixed"])
+def test_hazards_other_toolchains(suite: str, toolchain: str, odf: int, scratch: Path) -> None:
+    check_test_program(f"{suite}.c", toolchain, odf, cwd=scratch, files={})
+
+
+def test_switch_is_on_for_the_whole_tree(scratch: Path) -> None:
+    """--odf is the same as having written 1 to use_odf before: the program need not ask."""
+    program = build("odf_share.c")
+    native = run_native([program])
+    guest = run_forkyard([program], odf=1, cwd=scratch, files={})
+    assert (guest.text, guest.status) == (native.text, native.status)
