@@ -91,13 +91,14 @@ class FakeTask(Task):
 
 def make_task(tid: int = 100, group: ThreadGroup | None = None) -> FakeTask:
     if group is None:
-        kernel: Any = SimpleNamespace(events=Events(), tasks={}, scheduler=SimpleNamespace(current=None, wake=lambda t: None))
+        scheduler = SimpleNamespace(current=None, wake=lambda task: None)
+        kernel: Any = SimpleNamespace(events=Events(), tasks={}, scheduler=scheduler)
         group = ThreadGroup(tid, None, tid, tid, pending=SignalQueue())
         actions = SignalActions()
     else:
         kernel, actions = group.threads[0].kernel, group.threads[0].actions
     task = FakeTask(kernel, tid, group, Memory(STACK, 0x10000), None, None, Credentials(), actions, SignalQueue())  # type: ignore[arg-type]
-    task.regs = SimpleNamespace(**{name: 0x1111 * (i + 1) for i, name in enumerate(NAMES)}, fxsave=bytes(range(256)) * 2)
+    task.regs = SimpleNamespace(**{name: 0x1111 * (i + 1) for i, name in enumerate(NAMES)})
     task.regs.fxsave = FXSAVE_INIT[:32] + bytes(range(240)) + bytes(240)
     task.regs.rsp, task.regs.rip, task.regs.rflags = STACK + 0x8000, 0x40_0000, 0x246
     group.threads.append(task)
