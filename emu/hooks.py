@@ -145,10 +145,12 @@ def tlb_fill(uc: int, va: int, access: int, result: int, m: int) -> int:
             return _answer(result, page - DIRECT_MAP, PROT_READ)
         if load64(m + M_STOP) == STOP_ENTERING and page == GATE:
             return _answer(result, load64(m + M_GATE_PAGE), PROT_READ | PROT_EXEC)
-    store64(m + M_FAULTS, load64(m + M_FAULTS) + 1)
-    code = call3(load64(m + M_FAULT_HANDLER), m, page, access)
-    if code == FAULT_DONE and _try_fill(m, page, access, result):
-        return 1
+    code = 0
+    if load64(m + M_STOP) != STOP_ENTERING:
+        store64(m + M_FAULTS, load64(m + M_FAULTS) + 1)
+        code = call3(load64(m + M_FAULT_HANDLER), m, page, access)
+        if code == FAULT_DONE and _try_fill(m, page, access, result):
+            return 1
     store64(m + M_FAULT_CODE, code)
     store64(m + M_FAULT_PAGE, page)
     store64(m + M_FAULT_ACCESS, access)

@@ -223,6 +223,10 @@ def _link(folder: Path, symbols: dict[str, str]) -> None:
     # The two names a numba cfunc refers to outside itself: it takes the GIL only to report an exception.
     for name, target in (("numba_gil_ensure", "PyGILState_Ensure"), ("numba_gil_release", "PyGILState_Release")):
         llvm.add_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, target), ctypes.c_void_p).value)
+    # One name that stays unresolved leaves all others at 0: what only a raised exception would call is abort().
+    libc = ctypes.CDLL(None)
+    for name in ("NRT_Free", "numba_do_raise", "numba_runtime_build_excinfo_struct", "numba_unpickle"):
+        llvm.add_symbol(name, ctypes.cast(libc.abort, ctypes.c_void_p).value)
     machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     for number in range(len(symbols)):

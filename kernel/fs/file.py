@@ -1,4 +1,4 @@
-"""Open file descriptions: what a descriptor refers to, and what system calls ask of it (include/linux/fs.h, fs/file_table.c).
+"""Open file descriptions: what a descriptor refers to, and what system calls ask of it (fs/file_table.c).
 
 A description is shared by dup, fork and SCM_RIGHTS and counted by ``get`` and ``put``; ``release`` runs when the last
 reference goes. Subclasses override what they can do; the rest fails as Linux does when the operation is missing.
@@ -37,7 +37,9 @@ class File:
     """
 
     is_regular = False
-    """read() and write() go through the page cache and never block (RegularFile)."""
+    """Data is in the inode's page cache (RegularFile)."""
+    direct = False
+    """Has ``read_user`` and ``write_user``, which move any amount to and from user memory without blocking."""
     seekable = False
     """Has a position: pread, pwrite and lseek do not fail with ESPIPE."""
     io_chunk = 1 << 20
@@ -116,6 +118,42 @@ class File:
     def try_write(self, task: Task, data: bytes, pos: int | None = None) -> int | None:
         """As ``write``, for files that need not wait; None when only ``write`` can say."""
         return None
+
+    def read_user(self, task: Task, addr: int, count: int, pos: int | None = None) -> int:
+        """Read to user memory; only where ``direct``."""
+        done = 0
+        while done < count:
+            data = self.try_read(task, min(count - done, self.io_chunk), pos)
+            if not data:
+                break
+            try:
+                copied = copy_out(task, addr + done, data)
+            except Errno:
+                if not done:
+                    raise
+                break
+            done += copied
+            if copied < len(data):
+                break
+        return done
+
+    def write_user(self, task: Task, addr: int, count: int, pos: int | None = None) -> int:
+        """Write from user memory as much as is accessible, fits limits and finds room; only where ``direct``."""
+        done = 0
+        while done < count:
+            n = min(count - done, self.io_chunk)
+            try:
+                data = task.mm.read_some(addr + done, n)
+                written = self.try_write(task, data, None if pos is None else pos + done)
+            except Errno:
+                if not done:
+                    raise
+                break
+            assert written is not None
+            done += written
+            if written < n:
+                break
+        return done
 
     async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
         """Up to ``n`` bytes from ``pos``, or from the file position, which moves; empty at the end."""

@@ -20,6 +20,12 @@ from typing import Any
 from kernel.errno import EIO, ELOOP, ENOENT, ENOSYS, EPERM, Errno, from_host
 
 _SYS_OPENAT2 = 437
+_SYS_STATX = 332
+_STATX_BTIME = 0x800
+_BTIME_OFFSET = 80
+_AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
+_SYS_RENAMEAT2 = 316
+_RENAME_EXCHANGE = 2
 _RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH
 _PATH_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -116,6 +122,17 @@ class HostTree:
                 return None
             raise from_host(error) from None
 
+    def birth_time(self, directory: bytes, name: bytes) -> int | None:
+        """When an entry was born, in nanoseconds; None where the host does not say."""
+        buffer = ctypes.create_string_buffer(256)
+        fd, flags = self.directory(directory), _AT_SYMLINK_NOFOLLOW | _AT_EMPTY_PATH
+        if _libc.syscall(_SYS_STATX, fd, name, flags, _STATX_BTIME, buffer) != 0:
+            return None
+        if not struct.unpack_from("<I", buffer)[0] & _STATX_BTIME:
+            return None
+        seconds, nanoseconds = struct.unpack_from("<qI", buffer, _BTIME_OFFSET)
+        return int(seconds * 10**9 + nanoseconds)
+
     def readlink(self, directory: bytes, name: bytes) -> bytes:
         """The target of a symbolic link."""
         try:
@@ -134,6 +151,17 @@ class HostTree:
             os.close(fd)
             raise Errno(EIO)
         return fd
+
+    def rename(self, directory: bytes, name: bytes, new_directory: bytes, new_name: bytes, exchange: bool) -> None:
+        """Move an entry, or exchange two."""
+        source = os.dup(self.directory(directory))
+        try:
+            target = self.directory(new_directory)
+            flags = _RENAME_EXCHANGE if exchange else 0
+            if _libc.syscall(_SYS_RENAMEAT2, source, name, target, new_name, flags) != 0:
+                raise Errno(ctypes.get_errno())
+        finally:
+            os.close(source)
 
     def xattrs(self, directory: bytes, name: bytes) -> dict[bytes, bytes]:
         """The extended attributes of an entry, as far as the host lets us see them."""

@@ -74,6 +74,10 @@ class SuperBlock:
         """``st_dev`` of its files."""
         self.source = kind
         self.mount_options = b"rw,relatime"
+        self.multigrain = False
+        """Time stamps are fine-grained when asked for: statx leaves them out of its mask when not."""
+        self.statx_attributes = 0x203000
+        """``stx_attributes_mask``: AUTOMOUNT, MOUNT_ROOT and DAX for all file systems."""
         self._next_ino = first_ino
         self.now = kernel.clock.realtime_ns
         """The time stamps' clock."""
@@ -159,6 +163,10 @@ class Inode:
             self.atime, self.mtime, self.ctime, self.btime,
         )  # fmt: skip
 
+    def birth_time(self) -> int | None:
+        """``stx_btime`` in nanoseconds."""
+        return self.btime
+
     def setattr(self, task: Task | None, **changes: int) -> None:
         """Set any of ``mode`` (permission bits), ``uid``, ``gid``, ``atime``, ``mtime`` and ``ctime``."""
         raise Errno(EPERM)
@@ -209,9 +217,16 @@ class Inode:
         raise Errno(EPERM)
 
     def rename(
-        self, task: Task, name: bytes, inode: Inode, new_dir: Inode, new_name: bytes, target: Inode | None, exchange: bool
+        self,
+        task: Task,
+        name: bytes,
+        inode: Inode,
+        new_dir: Inode,
+        new_name: bytes,
+        target: Inode | None,
+        exchange: bool,
     ) -> None:
-        """Move ``inode`` to ``new_name`` in ``new_dir``, of the same file system, replacing or exchanging ``target``."""
+        """Move ``inode`` to ``new_name`` in ``new_dir``, of the same file system; replace or exchange ``target``."""
         raise Errno(EPERM)
 
     def tmpfile(self, task: Task, mode: int) -> Inode:

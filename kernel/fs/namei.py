@@ -104,8 +104,12 @@ class Vfs:
         self.root = Dentry(b"", None, root_inode)
         self.root.is_mount = True
         self.mounts = [Mount(21, 1, self.root, root_inode.sb)]
-        self.generation = 0
+        self.shm: Any = None
+        """The tmpfs of files without a name (memfd_create)."""
+        self.trees: list[Any] = []
+        """The host directories in use."""
         self.protected_symlinks = True
+        self.protected_hardlinks = True
         self._cached = 0
 
     # -- what the other parts of the kernel call
@@ -202,6 +206,12 @@ class Vfs:
         """sync(2)."""
         for mount in self.mounts:
             mount.sb.sync()
+
+    def shutdown(self) -> None:
+        """Write everything back and let go of the host's files."""
+        self.sync()
+        for tree in self.trees:
+            tree.close()
 
     # -- walking
 
@@ -387,4 +397,5 @@ class Vfs:
         if old is not None and old.children.get(dentry.name) is dentry:
             old.children[dentry.name] = None
         dentry.parent, dentry.name = parent, name
-        parent.children[name] = dentry
+        if not parent.inode.volatile:
+            parent.children[name] = dentry

@@ -141,7 +141,8 @@ def link(vfs: Vfs, task: Task, old_fd: int, old_path: bytes, new_fd: int, new_pa
     inode, directory = old.inode, where.dentry.inode
     if inode is None or inode.sb is not directory.sb:
         raise Errno(EXDEV)
-    _may_linkat(task, inode)
+    if vfs.protected_hardlinks:
+        _may_linkat(task, inode)
     _may_create(task, directory)
     if inode.kind == S_IFDIR:
         raise Errno(EPERM)
@@ -235,9 +236,8 @@ def rename(vfs: Vfs, task: Task, old_fd: int, old_path: bytes, new_fd: int, new_
             raise Errno(ENOENT)
         if new.inode.kind != S_IFDIR and new_where.slash:
             raise Errno(ENOTDIR)
-    if old.inode.kind != S_IFDIR:
-        if old_where.slash or (not exchange and new_where.slash):
-            raise Errno(ENOTDIR)
+    if old.inode.kind != S_IFDIR and (old_where.slash or (not exchange and new_where.slash)):
+        raise Errno(ENOTDIR)
     if new_where.dentry.is_below(old):
         raise Errno(EINVAL)
     if new is not None and old_where.dentry.is_below(new):
@@ -275,8 +275,8 @@ def _rename(
         vfs.drop(new)
     vfs.move(old, new_where.dentry, new_where.name)
     if exchange and new is not None:
-        new.parent, new.name = old_where.dentry, old_where.name
-        old_where.dentry.children[old_where.name] = new
+        new.parent = None  # its place in the cache is taken already
+        vfs.move(new, old_where.dentry, old_where.name)
     if flags & RENAME_WHITEOUT:
         inode = old_dir.mknod(task, old_where.name, S_IFCHR, 0)
         vfs.instantiate(old_where.dentry, old_where.name, inode)

@@ -17,7 +17,7 @@ from kernel.errno import (
     Errno,
 )
 from kernel.fs.dentry import Dentry
-from kernel.fs.file import PathFile
+from kernel.fs.file import File, PathFile
 from kernel.fs.permission import owner_or_capable
 from kernel.fs.uapi import (
     AT_EMPTY_PATH,
@@ -35,7 +35,6 @@ from kernel.fs.uapi import (
     O_PATH_FLAGS,
     O_TMPFILE,
     O_TRUNC,
-    O_WRONLY,
     S_IFBLK,
     S_IFCHR,
     S_IFDIR,
@@ -48,7 +47,6 @@ from kernel.fs.uapi import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from kernel.fs.file import File
     from kernel.fs.inode import Inode
     from kernel.fs.namei import Vfs
     from kernel.task.task import Task
@@ -100,7 +98,7 @@ def do_open(
         try:
             inode.truncate(task, 0)
         except Errno:
-            if hasattr(file, "put"):
+            if isinstance(file, File):
                 file.put()
             raise
     return file
@@ -194,7 +192,7 @@ def open_exec(vfs: Vfs, task: Task, dirfd: int, path: bytes, flags: int = 0) -> 
     if inode.writers > 0:
         raise Errno(ETXTBSY)
     file = inode.open(task, dentry, 0)
-    if not hasattr(file, "put"):
+    if not isinstance(file, File):
         raise Errno(EACCES)
     file.deny_write = True
     inode.deny_write += 1

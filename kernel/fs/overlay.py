@@ -46,6 +46,8 @@ class OverlayFs(SuperBlock):
         figures = tree.statfs()
         root = cast(os.stat_result, tree.lstat(b"", b""))
         super().__init__(kernel, b"overlay", figures[0], root.st_dev, FIRST_NEW_INO)
+        self.multigrain = True
+        self.statx_attributes = 0x303874
         self.loaded: WeakValueDictionary[tuple[int, int], Inode] = WeakValueDictionary()
         """Host inodes by (st_dev, st_ino)."""
         self.pinned: set[Inode] = set()
@@ -106,11 +108,12 @@ class _OverlayInode(MemInode):
 
     __slots__ = ()
 
-    lower: Lower
+    if TYPE_CHECKING:
+        lower: Lower  # a slot of each subclass: two bases with slots of their own cannot be combined
 
     def _load(self, lower: Lower) -> None:
         found = lower.stat
-        self.lower = lower
+        self.lower = lower  # type: ignore[misc]
         self.ino = found.st_ino
         self.nlink = found.st_nlink
         self.rdev = found.st_rdev
@@ -122,6 +125,12 @@ class _OverlayInode(MemInode):
     @property
     def dev(self) -> int:
         return self.lower.stat.st_dev
+
+    def birth_time(self) -> int | None:
+        if self.btime is None:
+            lower = self.lower
+            self.btime = self.sb.tree.birth_time(lower.directory, lower.name)  # type: ignore[attr-defined]
+        return self.btime
 
     def changed(self) -> None:
         self.sb.pinned.add(self)  # type: ignore[attr-defined]

@@ -89,6 +89,7 @@ class RegularFile(File):
     """An open regular file whose inode has a page cache."""
 
     is_regular = True
+    direct = True
     seekable = True
 
     def __init__(self, dentry: Dentry, flags: int) -> None:
@@ -143,23 +144,6 @@ class RegularFile(File):
 
     # -- writing
 
-    def write_user(self, task: Task, addr: int, count: int, pos: int | None = None) -> int:
-        """write(2) straight from user memory: as much as is accessible, fits the limits and finds room."""
-        done = 0
-        while done < count:
-            n = min(count - done, CHUNK)
-            try:
-                data = task.mm.read_some(addr + done, n)
-                written = self.try_write(task, data, None if pos is None else pos + done)
-            except Errno:
-                if not done:
-                    raise
-                break
-            done += written
-            if written < n:
-                break
-        return done
-
     def try_write(self, task: Task, data: bytes, pos: int | None = None) -> int:
         inode = self.inode
         if not data:
@@ -177,12 +161,11 @@ class RegularFile(File):
                 raise Errno(EFBIG)
             data = data[: EXT4_MAX_BYTES - offset]
         seals = getattr(inode, "seals", 0)
-        if seals:
-            if seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) or (seals & F_SEAL_GROW and end > cache.size):
-                raise Errno(EPERM)
+        if seals and (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) or (seals & F_SEAL_GROW and end > cache.size)):
+            raise Errno(EPERM)
         if inode.mode & (S_ISUID | S_ISGID):
             remove_privileges(inode, task)
-        written = inode.write_data(cache, offset, data)
+        written = cache.write(offset, data)
         if pos is None:
             self.pos = offset + written
         inode.mtime = inode.ctime = inode.sb.now()
@@ -235,17 +218,11 @@ class RegularFile(File):
             if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
                 if getattr(inode, "seals", 0) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE):
                     raise Errno(EPERM)
-                self._zero(cache, offset, min(end, size))
+                cache.punch(offset, max(0, min(end, size) - offset))
             if grow:
                 inode.set_size(end)
         inode.mtime = inode.ctime = inode.sb.now()
         inode.changed()
-
-    def _zero(self, cache: PageCache, start: int, end: int) -> None:
-        while start < end:
-            n = min(end - start, CHUNK)
-            self.inode.write_data(cache, start, bytes(n))
-            start += n
 
     def _shift(self, task: Task, mode: int, offset: int, length: int, cache: PageCache) -> None:
         """Cut out (COLLAPSE) or insert a range of whole blocks."""
@@ -264,8 +241,8 @@ class RegularFile(File):
         data = cache.read(source, n)
         if mode & FALLOC_FL_INSERT_RANGE:
             inode.set_size(size + length)
-            self._zero(cache, offset, offset + length)
-        inode.write_data(cache, target, data)
+            cache.punch(offset, length)
+        cache.write(target, data)
         if mode & FALLOC_FL_COLLAPSE_RANGE:
             inode.set_size(size - length)
 
@@ -288,7 +265,7 @@ class RegularFile(File):
 
 
 class DirectoryFile(File):
-    """An open directory. Its listing is taken when it is read from the start, so changes meanwhile do not disturb it."""
+    """An open directory. Its listing is taken when read from the start: changes meanwhile do not disturb it."""
 
     seekable = True
 

@@ -117,7 +117,7 @@ class MemFile(MemInode):
     @property
     def blocks(self) -> int:
         cache = self.cache
-        return 0 if cache is None else cache.resident_pages() * (PAGE // 512)
+        return 0 if cache is None else cache.cached_pages * (PAGE // 512)
 
     def page_cache(self) -> PageCache:
         if self.cache is None:
@@ -125,10 +125,6 @@ class MemFile(MemInode):
 
             self.cache = PageCache(self.sb.kernel.memory, 0)
         return self.cache
-
-    def write_data(self, cache: PageCache, offset: int, data: bytes) -> int:
-        """Put ``data`` where it is kept; checks are done, times are the caller's."""
-        return cache.write(offset, data)
 
     def set_size(self, size: int) -> None:
         """Change the size without checks."""
@@ -138,7 +134,7 @@ class MemFile(MemInode):
         old = self.size
         if size > old:
             check_size(task, self, size)
-        if self.seals and (self.seals & F_SEAL_SHRINK and size < old or self.seals & F_SEAL_GROW and size > old):
+        if self.seals and ((self.seals & F_SEAL_SHRINK and size < old) or (self.seals & F_SEAL_GROW and size > old)):
             raise Errno(EPERM)
         if size != old:
             self.set_size(size)
@@ -148,15 +144,16 @@ class MemFile(MemInode):
     def seek_data_or_hole(self, offset: int, whence: int) -> int:
         """lseek's SEEK_DATA and SEEK_HOLE for ``offset`` below the size."""
         cache = self.page_cache()
-        find = getattr(cache, "next_present", None)
-        if find is None:
-            return offset if whence == SEEK_DATA else cache.size
-        found = find(offset, whence == SEEK_DATA)
-        if found is None or found >= cache.size:
+        first = offset // PAGE
+        present = cache.frames[first : -(-cache.size // PAGE)] != 0
+        wanted = present if whence == SEEK_DATA else ~present
+        found = int(wanted.argmax()) if wanted.any() else len(wanted)
+        position = max(offset, (first + found) * PAGE)
+        if position >= cache.size or found == len(wanted):
             if whence == SEEK_DATA:
                 raise Errno(ENXIO)
-            return cache.size
-        return found
+            return min(max(offset, (first + found) * PAGE), cache.size)
+        return position
 
     def open(self, task: Task, dentry: Dentry, flags: int) -> File | Awaitable[File]:
         if flags & 3 and self.deny_write:
@@ -269,6 +266,14 @@ class MemDir(MemInode):
         self._count_directory(1)
         return inode
 
+    def add_mount_point(self, name: bytes) -> Inode:
+        """An empty directory to mount on, made at boot where the tree has none."""
+        inode = MemDir(self.sb, S_IFDIR | 0o755)
+        self._set(name, inode)
+        self._count_directory(1)
+        self.changed()
+        return inode
+
     def mknod(self, task: Task, name: bytes, mode: int, rdev: int) -> Inode:
         return self._enter(name, MemSpecial(self.sb, *self._owner(task, mode), rdev))
 
@@ -300,7 +305,14 @@ class MemDir(MemInode):
         self.sb.forget(inode)  # type: ignore[attr-defined]
 
     def rename(
-        self, task: Task, name: bytes, inode: Inode, new_dir: Inode, new_name: bytes, target: Inode | None, exchange: bool
+        self,
+        task: Task,
+        name: bytes,
+        inode: Inode,
+        new_dir: Inode,
+        new_name: bytes,
+        target: Inode | None,
+        exchange: bool,
     ) -> None:
         assert isinstance(new_dir, MemDir)
         if exchange:
@@ -356,8 +368,8 @@ class TmpFs(SuperBlock):
     def __init__(self, kernel: Any, dev: int, kind: bytes = b"tmpfs", mode: int = 0o1777) -> None:
         super().__init__(kernel, kind, TMPFS_MAGIC, dev)
         self.root = MemDir(self, S_IFDIR | mode)
-        self.size_pages = 0
-        """The capacity that statfs shows; 0 for all of guest memory."""
+        self.multigrain = kind == b"tmpfs"
+        self.statx_attributes = 0x203070
 
     def directory_size(self, entries: int) -> int:
         """``st_size`` of a directory: 20 bytes an entry, as shmem counts (BOGO_DIRENT_SIZE)."""
@@ -373,9 +385,4 @@ class TmpFs(SuperBlock):
 
 def memory_pages(kernel: Any) -> tuple[int, int]:
     """(total, free) pages of guest memory."""
-    memory = kernel.memory
-    total = getattr(memory, "total_pages", None)
-    if total is None:
-        total = kernel.options.memory_bytes // PAGE
-    free = getattr(memory, "free_pages", total)
-    return int(total), int(free() if callable(free) else free)
+    return kernel.memory.total_frames, kernel.memory.free_frames

@@ -1,0 +1,50 @@
+"""Arguments that are shown from the register alone, descriptors with -y excepted."""
+
+from __future__ import annotations
+
+from guest.trace.call import Call
+from guest.trace.text import escape
+from kernel.errno import Errno
+
+AT_FDCWD = -100
+
+
+def fd_number(value: int) -> int:
+    """A register as a C int."""
+    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+
+
+def fd_path(c: Call, fd: int) -> str:
+    """``<path>`` behind an open descriptor when -y asks for it, else nothing."""
+    files = getattr(c.task, "files", None)
+    if files is None or fd < 0:
+        return ""
+    try:
+        path = files.get(fd).path
+    except (Errno, AttributeError):
+        return ""
+    return f"<{escape(path)}>" if isinstance(path, bytes) else ""
+
+
+def fd_text(c: Call, value: int) -> str:
+    """A file descriptor."""
+    fd = fd_number(value)
+    return f"{fd}{fd_path(c, fd)}" if c.style.fd_paths else str(fd)
+
+
+def at_fd_text(c: Call, value: int) -> str:
+    """A directory descriptor, AT_FDCWD by name."""
+    fd = fd_number(value)
+    if fd != AT_FDCWD:
+        return fd_text(c, value)
+    if not c.style.fd_paths:
+        return "AT_FDCWD"
+    return f"AT_FDCWD{_cwd(c)}"
+
+
+def _cwd(c: Call) -> str:
+    try:
+        path = c.task.kernel.vfs.getcwd(c.task)
+    except (Errno, AttributeError):
+        return ""
+    return f"<{escape(path)}>" if isinstance(path, bytes) else ""

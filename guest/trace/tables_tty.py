@@ -1,0 +1,119 @@
+"""Names for terminals and ioctl(2) requests (strace 6.1)."""
+
+from __future__ import annotations
+
+from guest.trace.tables import EnumTable, FlagTable
+
+FLAGS: dict[str, FlagTable] = {
+    "c_iflag": FlagTable(
+        None,
+        [
+            (1, "IGNBRK"), (2, "BRKINT"), (4, "IGNPAR"), (8, "PARMRK"), (0x10, "INPCK"), (0x20, "ISTRIP"),
+            (0x40, "INLCR"), (0x80, "IGNCR"), (0x100, "ICRNL"), (0x200, "IUCLC"), (0x400, "IXON"), (0x800, "IXANY"),
+            (0x1000, "IXOFF"), (0x2000, "IMAXBEL"), (0x4000, "IUTF8"),
+        ],
+    ),
+    "c_oflag": FlagTable(
+        None,
+        [
+            (1, "OPOST"), (2, "OLCUC"), (4, "ONLCR"), (8, "OCRNL"), (0x10, "ONOCR"), (0x20, "ONLRET"),
+            (0x40, "OFILL"), (0x80, "OFDEL"),
+        ],
+    ),
+    "c_cflag": FlagTable(
+        None,
+        [
+            (0x40, "CSTOPB"), (0x80, "CREAD"), (0x100, "PARENB"), (0x200, "PARODD"), (0x400, "HUPCL"),
+            (0x800, "CLOCAL"), (0x40000000, "CMSPAR"), (0x80000000, "CRTSCTS"),
+        ],
+    ),
+    "c_lflag": FlagTable(
+        None,
+        [
+            (1, "ISIG"), (2, "ICANON"), (4, "XCASE"), (8, "ECHO"), (0x10, "ECHOE"), (0x20, "ECHOK"), (0x40, "ECHONL"),
+            (0x80, "NOFLSH"), (0x8000, "IEXTEN"), (0x200, "ECHOCTL"), (0x400, "ECHOPRT"), (0x800, "ECHOKE"),
+            (0x1000, "FLUSHO"), (0x4000, "PENDIN"), (0x100, "TOSTOP"), (0x10000, "EXTPROC"),
+        ],
+    ),
+}
+
+ENUMS: dict[str, EnumTable] = {
+    "ioctl": EnumTable(
+        None,
+        {
+            0x125d: "BLKROSET", 0x1260: "BLKGETSIZE", 0x1261: "BLKFLSBUF", 0x1268: "BLKSSZGET", 0x4b33: "KDGKBTYPE",
+            0x4b3a: "KDSETMODE", 0x4b46: "KDGKBENT", 0x5331: "CDROM_GET_CAPABILITY", 0x5401: "TCGETS",
+            0x5402: "SNDCTL_TMR_START or TCSETS", 0x5403: "SNDCTL_TMR_STOP or TCSETSW",
+            0x5404: "SNDCTL_TMR_CONTINUE or TCSETSF", 0x5405: "TCGETA", 0x5406: "TCSETA", 0x5407: "TCSETAW",
+            0x5408: "TCSETAF", 0x5409: "TCSBRK", 0x540a: "TCXONC", 0x540b: "TCFLSH", 0x540c: "TIOCEXCL",
+            0x540d: "TIOCNXCL", 0x540e: "TIOCSCTTY", 0x540f: "TIOCGPGRP", 0x5410: "TIOCSPGRP", 0x5411: "TIOCOUTQ",
+            0x5412: "TIOCSTI", 0x5413: "TIOCGWINSZ", 0x5414: "TIOCSWINSZ", 0x5415: "TIOCMGET", 0x5416: "TIOCMBIS",
+            0x5417: "TIOCMBIC", 0x5418: "TIOCMSET", 0x5419: "TIOCGSOFTCAR", 0x541a: "TIOCSSOFTCAR",
+            0x541b: "FIONREAD", 0x541c: "TIOCLINUX", 0x541d: "TIOCCONS", 0x541e: "TIOCGSERIAL", 0x541f: "TIOCSSERIAL",
+            0x5420: "TIOCPKT", 0x5421: "FIONBIO", 0x5422: "TIOCNOTTY", 0x5423: "TIOCSETD", 0x5424: "TIOCGETD",
+            0x5425: "TCSBRKP", 0x5427: "TIOCSBRK", 0x5428: "TIOCCBRK", 0x5429: "TIOCGSID", 0x542e: "TIOCGRS485",
+            0x542f: "TIOCSRS485", 0x5432: "TCGETX", 0x5433: "TCSETX", 0x5434: "TCSETXF", 0x5435: "TCSETXW",
+            0x5437: "TIOCVHANGUP", 0x5441: "TIOCGPTPEER", 0x5450: "FIONCLEX", 0x5451: "FIOCLEX", 0x5452: "FIOASYNC",
+            0x5453: "TIOCSERCONFIG", 0x5454: "TIOCSERGWILD", 0x5455: "TIOCSERSWILD", 0x5456: "TIOCGLCKTRMIOS",
+            0x5457: "TIOCSLCKTRMIOS", 0x5458: "TIOCSERGSTRUCT", 0x5459: "TIOCSERGETLSR", 0x545a: "TIOCSERGETMULTI",
+            0x545b: "TIOCSERSETMULTI", 0x545c: "TIOCMIWAIT", 0x545d: "TIOCGICOUNT", 0x5460: "FIOQSIZE",
+            0x54a0: "SNDRV_TIMER_IOCTL_START", 0x54a1: "SNDRV_TIMER_IOCTL_STOP", 0x54a2: "SNDRV_TIMER_IOCTL_CONTINUE",
+            0x54a3: "SNDRV_TIMER_IOCTL_PAUSE", 0x54e3: "TUNGETDEVNETNS", 0x5602: "VT_SETMODE", 0x8901: "FIOSETOWN",
+            0x8902: "SIOCSPGRP", 0x8903: "FIOGETOWN", 0x8904: "SIOCGPGRP", 0x8905: "SIOCATMARK",
+            0x8906: "SIOCGSTAMP_OLD", 0x8907: "SIOCGSTAMPNS_OLD", 0x890b: "SIOCADDRT", 0x890c: "SIOCDELRT",
+            0x890d: "SIOCRTMSG", 0x8910: "SIOCGIFNAME", 0x8911: "SIOCSIFLINK", 0x8912: "SIOCGIFCONF",
+            0x8913: "SIOCGIFFLAGS", 0x8914: "SIOCSIFFLAGS", 0x8915: "SIOCGIFADDR", 0x8916: "SIOCSIFADDR",
+            0x8917: "SIOCGIFDSTADDR", 0x8918: "SIOCSIFDSTADDR", 0x8919: "SIOCGIFBRDADDR", 0x891a: "SIOCSIFBRDADDR",
+            0x891b: "SIOCGIFNETMASK", 0x891c: "SIOCSIFNETMASK", 0x891d: "SIOCGIFMETRIC", 0x891e: "SIOCSIFMETRIC",
+            0x891f: "SIOCGIFMEM", 0x8920: "SIOCSIFMEM", 0x8921: "SIOCGIFMTU", 0x8922: "SIOCSIFMTU",
+            0x8923: "SIOCSIFNAME", 0x8924: "SIOCSIFHWADDR", 0x8925: "SIOCGIFENCAP", 0x8926: "SIOCSIFENCAP",
+            0x8927: "SIOCGIFHWADDR", 0x8929: "SIOCGIFSLAVE", 0x8930: "SIOCSIFSLAVE", 0x8931: "SIOCADDMULTI",
+            0x8932: "SIOCDELMULTI", 0x8933: "SIOCGIFINDEX", 0x8934: "SIOCSIFPFLAGS", 0x8935: "SIOCGIFPFLAGS",
+            0x8936: "SIOCDIFADDR", 0x8937: "SIOCSIFHWBROADCAST", 0x8938: "SIOCGIFCOUNT", 0x8940: "SIOCGIFBR",
+            0x8941: "SIOCSIFBR", 0x8942: "SIOCGIFTXQLEN", 0x8943: "SIOCSIFTXQLEN", 0x8946: "SIOCETHTOOL",
+            0x8947: "SIOCGMIIPHY", 0x8948: "SIOCGMIIREG", 0x8949: "SIOCSMIIREG", 0x894a: "SIOCWANDEV",
+            0x894b: "SIOCOUTQNSD", 0x894c: "SIOCGSKNS", 0x8953: "SIOCDARP", 0x8954: "SIOCGARP", 0x8955: "SIOCSARP",
+            0x8960: "SIOCDRARP", 0x8961: "SIOCGRARP", 0x8962: "SIOCSRARP", 0x8970: "SIOCGIFMAP", 0x8971: "SIOCSIFMAP",
+            0x8980: "SIOCADDDLCI", 0x8981: "SIOCDELDLCI", 0x8982: "SIOCGIFVLAN", 0x8983: "SIOCSIFVLAN",
+            0x8990: "SIOCBONDENSLAVE", 0x8991: "SIOCBONDRELEASE", 0x8992: "SIOCBONDSETHWADDR",
+            0x8993: "SIOCBONDSLAVEINFOQUERY", 0x8994: "SIOCBONDINFOQUERY", 0x8995: "SIOCBONDCHANGEACTIVE",
+            0x89a0: "SIOCBRADDBR", 0x89a1: "SIOCBRDELBR", 0x89a2: "SIOCBRADDIF", 0x89a3: "SIOCBRDELIF",
+            0x89b0: "SIOCSHWTSTAMP", 0x89b1: "SIOCGHWTSTAMP", 0x89e0: "SIOCPROTOPRIVATE", 0x89f0: "SIOCDEVPRIVATE",
+            0x40045431: "TIOCSPTLCK", 0x40045436: "TIOCSIG", 0x40049409: "BTRFS_IOC_CLONE or FICLONE",
+            0x40086602: "FS_IOC_SETFLAGS", 0x40187013: "RTC_PARAM_GET",
+            0x4020940d: "BTRFS_IOC_CLONE_RANGE or FICLONERANGE", 0x402c542b: "TCSETS2", 0x402c542c: "TCSETSW2",
+            0x402c542d: "TCSETSF2", 0x80045430: "TIOCGPTN", 0x80045432: "TIOCGDEV", 0x80045438: "TIOCGPKT",
+            0x80045439: "TIOCGPTLCK", 0x80045440: "TIOCGEXCL", 0x80046601: "FS_IOC32_GETFLAGS",
+            0x80081272: "BLKGETSIZE64", 0x80086601: "FS_IOC_GETFLAGS", 0x80285442: "TIOCGISO7816",
+            0x802c542a: "TCGETS2", 0xc0189436: "BTRFS_IOC_FILE_EXTENT_SAME or FIDEDUPERANGE",
+            0xc020660b: "FS_IOC_FIEMAP",
+        },
+    ),
+    "baud": EnumTable(
+        None,
+        {
+            0: "B0", 1: "B50", 2: "B75", 3: "B110", 4: "B134", 5: "B150", 6: "B200", 7: "B300", 8: "B600", 9: "B1200",
+            0xa: "B1800", 0xb: "B2400", 0xc: "B4800", 0xd: "B9600", 0xe: "B19200", 0xf: "B38400", 0x1000: "BOTHER",
+            0x1001: "B57600", 0x1002: "B115200", 0x1003: "B230400", 0x1004: "B460800", 0x1005: "B500000",
+            0x1006: "B576000", 0x1007: "B921600", 0x1008: "B1000000", 0x1009: "B1152000", 0x100a: "B1500000",
+            0x100b: "B2000000", 0x100c: "B2500000", 0x100d: "B3000000", 0x100e: "B3500000", 0x100f: "B4000000",
+        },
+    ),
+    "tcflush": EnumTable(
+        "TC???",
+        {
+            0: "TCIFLUSH", 1: "TCOFLUSH", 2: "TCIOFLUSH",
+        },
+    ),
+    "tcflow": EnumTable(
+        "TC???",
+        {
+            0: "TCOOFF", 1: "TCOON", 2: "TCIOFF", 3: "TCION",
+        },
+    ),
+}
+
+#: Other names under which declarations may ask for a table.
+ALIASES: dict[str, str] = {
+    "ioctl_cmd": "ioctl", "ioctl_request": "ioctl",
+}

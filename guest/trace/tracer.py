@@ -1,0 +1,318 @@
+"""The tracer: turns the kernel's events into strace's lines.
+
+A system call's line is begun at entry and ended at exit. Only one line can be open: when another task has something
+to say first, the open one is closed with ``<unfinished ...>`` and taken up again as ``<... name resumed>``. The text
+of an open line stays here until it ends, except that a call that may block is shown at once on a terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from guest.trace.call import Call, Style
+from guest.trace.filters import Filters
+from guest.trace.paths import PathMatcher
+from guest.trace.rows import RowPrinter
+from guest.trace.structs_task import siginfo, signal_name
+from guest.trace.summary import Summary
+from guest.trace.text import ERRORS
+from kernel.syscalls.table import Syscall
+
+_FLUSH_LINES = 256
+
+
+@dataclass
+class TraceOptions:
+    """What the command line says; the defaults are strace's."""
+
+    follow_forks: bool = False
+    """-f"""
+    to_file: bool = False
+    """-o: lines carry a bare pid under -f, and there are no "attached" messages."""
+    separate_outputs: Callable[[int], TextIO] | None = None
+    """-ff with -o: gives the output of each task by its id."""
+    filters: Filters = field(default_factory=Filters)
+    style: Style = field(default_factory=Style)
+    timestamps: int = 0
+    """-t, -tt, -ttt: 1, 2, 3"""
+    relative: bool = False
+    """-r"""
+    syscall_times: bool = False
+    """-T"""
+    syscall_numbers: bool = False
+    """-n"""
+    show_comm: bool = False
+    """-Y: the command name with each pid."""
+    column: int = 40
+    """-a"""
+    summary: str = ""
+    """"" for none, "only" for -c, "too" for -C"""
+    summary_sort: str = "time"
+    """-S"""
+    quiet: int = 0
+    """-q (no attach messages), -qq (no exit messages either)"""
+    line_buffered: bool | None = None
+    """Write every line at once; by default if the output is a terminal or not a file of ours."""
+
+
+class Tracer:
+    """Prints the system calls, signals and exits of one process, or of all its descendants with -f.
+
+    ``kernel`` is the kernel or its events. Call :meth:`attach` before the first program starts, :meth:`finish` at the
+    end.
+    """
+
+    def __init__(self, kernel: Any, output: TextIO, options: TraceOptions | None = None) -> None:
+        self.events = getattr(kernel, "events", kernel)
+        self.options = options or TraceOptions()
+        self.output = output
+        o = self.options
+        self.style = o.style
+        self.summary = Summary(o.summary_sort) if o.summary else None
+        self.matcher = PathMatcher(o.filters.paths) if o.filters.paths else None
+        self._rows: dict[int, RowPrinter | None] = {}
+        self._calls: dict[int, Call | None] = {}
+        self._traced: set[int] | None = None
+        """Task ids; None until the first task is seen."""
+        self._open: Call | None = None
+        self._open_task = 0
+        self._buffer: list[str] = []
+        self._last_time_ns = 0
+        self._staged = not o.filters.status.everything
+        self._silent = o.summary == "only"
+        self._plain = not (o.timestamps or o.relative or o.syscall_numbers or o.show_comm)
+        self._timed = bool(self.summary) or o.syscall_times
+        self._width = o.column - 1
+        tty = getattr(output, "isatty", lambda: False)()
+        self._live = o.line_buffered if o.line_buffered is not None else (tty or not o.to_file)
+        self._separate: dict[int, TextIO] = {}
+        self._comms: dict[int, str] = {}
+        self._saw_exec = False
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Begin to listen."""
+        for kind, callback in self._callbacks():
+            self.events.subscribe(kind, callback)
+
+    def finish(self) -> None:
+        """End the open line, print the summary, write everything out. May be called more than once."""
+        for kind, callback in self._callbacks():
+            listeners = getattr(self.events, kind)
+            if callback in listeners:
+                listeners.remove(callback)
+        if self._open is not None:
+            self._suspend_open()
+        if self.summary is not None:
+            self._buffer.append(self.summary.text())
+            self.summary = None
+        self.flush()
+
+    def _callbacks(self) -> tuple[tuple[str, Callable[..., None]], ...]:
+        return (("syscall_enter", self.on_enter), ("syscall_exit", self.on_exit), ("signal", self.on_signal),
+                ("stop", self.on_stop), ("fork", self.on_fork), ("exec", self.on_exec), ("exit", self.on_exit_task))
+
+    def flush(self) -> None:
+        """Write out what has been collected."""
+        if self._buffer:
+            text = "".join(self._buffer)
+            self._buffer.clear()
+            try:
+                self.output.write(text)
+            except ValueError:
+                return  # the output was closed under us
+        self.output.flush()
+
+    # -- system calls --------------------------------------------------------------------------------------------
+
+    def on_enter(self, task: Any, row: Syscall | None, number: int, regs: tuple[int, ...]) -> None:
+        """A system call begins."""
+        tid = task.tid
+        if self._traced is None:
+            self._traced = {tid}
+        elif tid not in self._traced:
+            return
+        try:
+            printer = self._rows[number]
+        except KeyError:
+            printer = self._row(number, row)
+        if printer is None or (self.matcher is not None and not self.matcher.matches(task, printer.row, regs)):
+            self._calls[tid] = None
+            return
+        call = Call(task, regs, printer.style)
+        self._calls[tid] = call
+        if not self._silent:
+            call.text = printer.entry(call, regs)
+            if not self._staged:
+                if self._open is not None:
+                    self._suspend_open()
+                if self._plain and len(self._traced) == 1 and not self.options.to_file:
+                    call.text = self._continued(call.text, tid)
+                else:
+                    call.text = self._leader(tid, number) + call.text
+                self._open = call
+                self._open_task = tid
+                if self._live and (row is None or row.blocking or printer.never_returns):
+                    self._show_open(call)
+        if self._timed:
+            call.start_ns = time.perf_counter_ns()
+
+    def on_exit(self, task: Any, row: Syscall | None, number: int, regs: tuple[int, ...], result: int) -> None:
+        """A system call returns ``result`` or -errno."""
+        tid = task.tid
+        call = self._calls.pop(tid, None)
+        if call is None:
+            return
+        printer = self._rows[number]
+        assert printer is not None
+        elapsed_ns = time.perf_counter_ns() - call.start_ns if self._timed else 0
+        call.result = result
+        failed = -4096 < result < 0
+        if self.summary is not None:
+            self.summary.add(printer.name, failed, elapsed_ns)
+        if self._silent:
+            return
+        if self._staged and ("failed" if failed else "successful") not in self.options.filters.status:
+            return
+        rest = call.rest(call) if call.rest is not None else ""
+        if self._open is call:
+            self._open = None
+            if call.shown:
+                text = rest
+                width = self._width - call.shown
+            else:
+                text = call.text + rest
+                width = self._width
+        else:
+            if self._open is not None:
+                self._suspend_open()
+            head = self._leader(tid, number)
+            text = head + (call.text + rest if self._staged else f"<... {printer.name} resumed>{rest}")
+            width = self._width
+        value = ERRORS[-result] if failed else printer.result(call)
+        if call.aux is not None:
+            value = f"{value} ({call.aux})"
+        if self.options.syscall_times:
+            value = f"{value} <{elapsed_ns // 1000000000}.{elapsed_ns // 1000 % 1000000:06d}>"
+        text += ")"
+        self._emit(f"{text:<{width}} = {value}\n" if width > 0 else f"{text} = {value}\n")
+
+    def _row(self, number: int, row: Syscall | None) -> RowPrinter | None:
+        filters = self.options.filters
+        printer: RowPrinter | None = RowPrinter(number, row)
+        assert printer is not None
+        if printer.name in filters.raw:
+            printer = RowPrinter(number, row, raw=True)
+        style = self.style
+        if not filters.abbrev.everything and printer.name not in filters.abbrev:
+            style = Style(style.string_limit, True, style.hex_strings, style.fd_paths)
+        printer.style = style
+        result = printer if printer.name in filters.trace else None
+        self._rows[number] = result
+        return result
+
+    # -- other events --------------------------------------------------------------------------------------------
+
+    def on_signal(self, task: Any, info: Any) -> None:
+        """A signal is delivered. SIGKILL is not seen by a tracer; its effect is."""
+        name = signal_name(info.signo)
+        if info.signo == 9 or not self._is_traced(task) or self._silent or name not in self.options.filters.signal:
+            return
+        self._line(task.tid, f"--- {name} {siginfo(None, info.pack())} ---")
+
+    def on_stop(self, task: Any, signal: int) -> None:
+        """The process has stopped."""
+        if self._is_traced(task) and not self._silent and signal_name(signal) in self.options.filters.signal:
+            self._line(task.tid, f"--- stopped by {signal_name(signal)} ---")
+
+    def on_fork(self, parent: Any, child: Any, flags: int, odf: bool) -> None:
+        """A task is made."""
+        if not self.options.follow_forks or not self._is_traced(parent):
+            return
+        assert self._traced is not None
+        if not (self.options.to_file or self.options.quiet or "attach" in self.options.filters.quiet or self._silent):
+            if self._open is not None:
+                self._show_open(self._open)
+            self._emit(f"strace: Process {child.tid} attached\n")
+            if self._open is not None:
+                self._open.shown = 0
+                self._open.text = ""
+        self._traced.add(child.tid)
+
+    def on_exec(self, task: Any, path: bytes) -> None:
+        """A new program is in place; the first one's execve is not a call of the guest, and is shown here."""
+        if self._saw_exec or task.tid in self._calls:
+            self._saw_exec = True
+            return
+        self._saw_exec = True
+        from guest.trace.first_exec import first_exec
+
+        first_exec(self, task, path)
+
+    def on_exit_task(self, task: Any, status: int) -> None:
+        """A task ends; ``status`` as wait(2) has it."""
+        if not self._is_traced(task):
+            return
+        tid = task.tid
+        call = self._calls.pop(tid, None)
+        if call is not None and not self._silent:
+            self._abandon(call, tid)
+        quiet = self.options.quiet > 1 or "exit" in self.options.filters.quiet or self._silent
+        if not quiet:
+            signal = status & 0x7F
+            if signal:
+                core = " (core dumped)" if status & 0x80 else ""
+                self._line(tid, f"+++ killed by {signal_name(signal)}{core} +++")
+            else:
+                self._line(tid, f"+++ exited with {status >> 8 & 0xFF} +++")
+        assert self._traced is not None
+        self._traced.discard(tid)
+        self._comms.pop(tid, None)
+
+    def _abandon(self, call: Call, tid: int) -> None:
+        """The task ended inside a system call: ``exit_group(0) = ?``."""
+        if self._staged and "unfinished" not in self.options.filters.status:
+            return
+        if self._open is call:
+            self._open = None
+            text, width = ("" if call.shown else call.text), self._width - call.shown
+        else:
+            if self._open is not None:
+                self._suspend_open()
+            name = call.text.split("(", 1)[0] if self._staged else ""
+            text = self._leader(tid, -1) + (call.text if name else f"<... {call.name} resumed>")
+            width = self._width
+        text += ")" if call.rest is None else " <unfinished ...>)"
+        self._emit(f"{text:<{max(width, 0)}} = ?\n")
+
+    # -- lines ---------------------------------------------------------------------------------------------------
+
+    def _is_traced(self, task: Any) -> bool:
+        return self._traced is not None and task.tid in self._traced
+
+    def _line(self, tid: int, text: str) -> None:
+        if self._open is not None:
+            self._suspend_open()
+        self._emit(f"{self._leader(tid, -1)}{text}\n")
+
+    def _suspend_open(self) -> None:
+        call = self._open
+        assert call is not None
+        self._open = None
+        self._emit(f"{'' if call.shown else call.text} <unfinished ...>\n")
+
+    def _show_open(self, call: Call) -> None:
+        if not call.shown:
+            call.shown = len(call.text)
+            self._buffer.append(call.text)
+            self.flush()
+
+    def _emit(self, text: str) -> None:
+        buffer = self._buffer
+        buffer.append(text)
+        if self._live or len(buffer) >= _FLUSH_LINES:
+            self.flush()

@@ -1,0 +1,81 @@
+"""eventfd(2): a 64-bit counter behind a descriptor. Linux: fs/eventfd.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errno import EAGAIN, EINVAL, Errno
+from kernel.fs.anon import anonymous_inode
+from kernel.fs.file import File
+from kernel.fs.pollmask import POLLERR, POLLIN, POLLOUT
+from kernel.fs.uapi import O_NONBLOCK, O_RDWR
+from kernel.task.wait import WaitQueue, sleep
+
+if TYPE_CHECKING:
+    from kernel.task.task import Task
+
+ULLONG_MAX = (1 << 64) - 1
+
+EFD_SEMAPHORE = 1
+
+
+class EventFile(File):
+    """The counter; invariant: 0 <= count < 2**64 - 1."""
+
+    pollable = True
+
+    def __init__(self, task: Task, count: int, flags: int, semaphore: bool) -> None:
+        super().__init__(O_RDWR | flags & O_NONBLOCK, anonymous_inode(task), b"anon_inode:[eventfd]")
+        self.count = count
+        self.semaphore = semaphore
+        self.queue = WaitQueue()
+
+    def try_read(self, task: Task, n: int, pos: int | None = None) -> bytes | None:
+        if n < 8:
+            raise Errno(EINVAL)
+        if not self.count:
+            if self.flags & O_NONBLOCK:
+                raise Errno(EAGAIN)
+            return None
+        taken = 1 if self.semaphore else self.count
+        self.count -= taken
+        self.queue.wake()
+        return taken.to_bytes(8, "little")
+
+    async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
+        while (data := self.try_read(task, n)) is None:
+            await sleep(self.queue)
+        return data
+
+    def try_write(self, task: Task, data: bytes, pos: int | None = None) -> int | None:
+        if len(data) < 8:
+            raise Errno(EINVAL)
+        added = int.from_bytes(data[:8], "little")
+        if added == ULLONG_MAX:
+            raise Errno(EINVAL)
+        if added >= ULLONG_MAX - self.count:
+            if self.flags & O_NONBLOCK:
+                raise Errno(EAGAIN)
+            return None
+        self.count += added
+        self.queue.wake()
+        return 8
+
+    async def write(self, task: Task, data: bytes, pos: int | None = None) -> int:
+        while (done := self.try_write(task, data)) is None:
+            await sleep(self.queue)
+        return done
+
+    def poll(self) -> int:
+        mask = POLLIN if self.count else 0
+        if self.count == ULLONG_MAX:
+            mask |= POLLERR
+        if self.count < ULLONG_MAX - 1:
+            mask |= POLLOUT
+        return mask
+
+    def wait_queues(self, events: int) -> tuple[WaitQueue, ...]:
+        return (self.queue,)
+
+    def fdinfo(self, task: Task) -> bytes:
+        return b"eventfd-count: %16x\n" % self.count

@@ -1,0 +1,156 @@
+"""The kernel as one object: boot, the tables that every part refers to, and the end of it all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emu.cpu import Cpu
+from kernel import syscalls  # noqa: F401 -- fills the table
+from kernel.clock import Clock
+from kernel.events import Events
+from kernel.fs.boot import boot_vfs
+from kernel.fs.fdtable import FdTable
+from kernel.fs.namei import Vfs
+from kernel.fs.start import starting_context
+from kernel.fs.stdio import adopt_terminal, open_standard_streams
+from kernel.mm.fault import fault
+from kernel.mm.memory import GATE_FRAME, KernelMemory
+from kernel.random import Random
+from kernel.task import oom
+from kernel.task import exit as task_exit
+from kernel.task.exec import exec_first
+from kernel.task.pid import PidTable
+from kernel.task.scheduler import Scheduler
+from kernel.task.timers import Timers
+from kernel.task.uts import UtsNamespace
+
+if TYPE_CHECKING:
+    from kernel.task.task import ThreadGroup
+
+DEFAULT_MEMORY_BYTES = 4 << 30
+
+
+@dataclass
+class Options:
+    """How a guest is run; what the command line sets."""
+
+    root: str = "/"
+    """The host directory that the guest sees as /."""
+    writable: list[str] = field(default_factory=list)
+    """Guest paths below which writes reach the host; everything else stays in memory."""
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    aslr: bool = True
+    odf: bool = False
+    """The first process begins with use_odf 1."""
+    paranoid: bool = False
+    """Check the invariants of memory after every kernel entry."""
+    deterministic: bool = False
+    seed: int = 0
+    timeout_s: float | None = None
+    cwd: str | None = None
+    """Guest directory to start in; the host's own when it exists there, else /."""
+    stdin: int = 0
+    stdout: int = 1
+    stderr: int = 2
+    uid: int = field(default_factory=os.getuid)
+    gid: int = field(default_factory=os.getgid)
+    max_tasks: int = 4096
+
+
+@dataclass
+class Machine:
+    """The hardware: memory is in ``kernel.memory``."""
+
+    cpu: Cpu
+
+
+class Kernel:
+    """Boot with ``Kernel(options)``, start a program with :meth:`start`, :meth:`run` it, then :meth:`close`."""
+
+    def __init__(self, options: Options, progress: Callable[[int, int, str], None] | None = None) -> None:
+        self.options = options
+        self.events = Events()
+        self.clock = Clock(options)
+        self.random = Random(options)
+        self.memory = KernelMemory(options.memory_bytes)
+        self.memory.out_of_memory = lambda: oom.kill_something(self)
+        self.machine = Machine(Cpu(self.memory.memory, GATE_FRAME, fault, progress))
+        self.timers = Timers()
+        self.uts = UtsNamespace(options)
+        self.tasks = PidTable()
+        self.tasks.max_threads = options.max_tasks
+        self.scheduler = Scheduler(self)
+        self.init: ThreadGroup
+        self.timed_out = False
+        self.vfs: Vfs
+        self._mount_file_systems()
+        if options.paranoid:
+            from kernel.mm.check import check
+
+            self.scheduler.after_entry = lambda: check(self)
+
+    @property
+    def groups(self) -> dict[int, ThreadGroup]:
+        """All processes by tgid."""
+        return self.tasks.groups
+
+    # -- file systems ----------------------------------------------------------------------------------------------
+
+    def _mount_file_systems(self) -> None:
+        """The overlay at /, what is writable on the host, /dev, /proc and /sys.
+
+        Raises:
+            Errno: the root or a writable path cannot be opened.
+        """
+        self.vfs = boot_vfs(self)
+        try:
+            from kernel.fs.proc import ProcFs
+            from kernel.fs.sysfs import SysFs
+        except ImportError:
+            return
+        self.vfs.mount(b"/proc", ProcFs(self).root)
+        self.vfs.mount(b"/sys", SysFs(self).root)
+
+    # -- programs --------------------------------------------------------------------------------------------------
+
+    def start(self, path: bytes, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
+        """Make the first process and load ``path`` into it.
+
+        Raises:
+            Errno: as execve(2).
+        """
+        files = FdTable(self)
+        options = self.options
+        for fd, file in enumerate(open_standard_streams(self, (options.stdin, options.stdout, options.stderr))):
+            if file is not None:
+                files.install(file, at_least=fd)
+        exec_first(self, path, argv, envp, files, starting_context(self))
+        adopt_terminal(self, self.init)
+
+    def run(self) -> int:
+        """Run until the first process ends; returns its wait(2) status. Orphans are ended.
+
+        A timeout ends everything with ``timed_out`` set and SIGKILL as the status.
+        """
+        if self.options.timeout_s is not None:
+            self.timers.add(self.clock.monotonic_ns() + int(self.options.timeout_s * 1e9), self._time_out)
+        self.scheduler.run()
+        status = self.init.exit_status
+        task_exit.kill_all(self)
+        return 9 if status is None else status
+
+    def stop(self) -> None:
+        """End the run as soon as possible; safe from a signal handler."""
+        self.scheduler.ended = True
+
+    def _time_out(self) -> None:
+        self.timed_out = True
+        self.stop()
+
+    def close(self) -> None:
+        """Free the engine."""
+        task_exit.kill_all(self)
+        self.machine.cpu.close()

@@ -1,0 +1,151 @@
+"""CPU exceptions and faults become signals (arch/x86/kernel/traps.c, arch/x86/mm/fault.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.decode import faulting_address, is_memory_operand_noncanonical
+from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_FAULT_ACCESS, M_FAULT_CODE, M_FAULT_PAGE, M_RIP, M_VECTOR
+from kernel.errno import Errno
+from kernel.mm.layout import FAULT_ACCERR, FAULT_BUS, FAULT_OOM, FAULT_RESTART
+from kernel.task.siginfo import SigInfo
+from kernel.task.signal import force_signal
+from kernel.task.signals import (
+    BUS_ADRALN,
+    BUS_ADRERR,
+    FPE_FLTDIV,
+    FPE_FLTINV,
+    FPE_FLTOVF,
+    FPE_FLTRES,
+    FPE_FLTUND,
+    FPE_INTDIV,
+    ILL_ILLOPN,
+    SEGV_ACCERR,
+    SEGV_MAPERR,
+    SI_KERNEL,
+    SIGBUS,
+    SIGFPE,
+    SIGILL,
+    SIGKILL,
+    SIGSEGV,
+    SIGTRAP,
+    TRAP_TRACE,
+)
+
+if TYPE_CHECKING:
+    from kernel.task.task import Task
+
+_U64 = (1 << 64) - 1
+#: Bits of the page-fault error code.
+_PF_PROT, _PF_WRITE, _PF_USER, _PF_INSTR = 1, 2, 4, 16
+TRAP_DE, TRAP_DB, TRAP_BP, TRAP_UD, TRAP_GP, TRAP_PF, TRAP_MF, TRAP_AC, TRAP_XF = 0, 1, 3, 6, 13, 14, 16, 17, 19
+_INT80 = 0x80
+
+
+def page_fault(task: Task) -> None:
+    """The guest stopped at a fault: let the kernel finish it, or send SIGSEGV, SIGBUS or SIGKILL."""
+    memory = task.kernel.memory.memory
+    page, access, code = memory.get(M_FAULT_PAGE), memory.get(M_FAULT_ACCESS), memory.get(M_FAULT_CODE)
+    for listener in task.kernel.events.fault:
+        listener(task, page, access)
+    code = task.mm.resolve(page, access, code)
+    if code <= FAULT_RESTART:
+        return
+    if code == FAULT_OOM:
+        if not task.signal_wakeup:
+            force_signal(task, SigInfo(SIGKILL, SI_KERNEL))
+        return
+    error = _PF_USER | (_PF_WRITE if access == ACCESS_WRITE else 0) | (_PF_INSTR if access == ACCESS_FETCH else 0)
+    registers = task.registers()
+    if access == ACCESS_FETCH:
+        address = registers.rip if registers.rip & -4096 == page & _U64 else page & _U64
+    else:
+        address = _exact(task, page & _U64)
+    if _not_canonical(page & _U64):
+        force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
+    elif code == FAULT_BUS:
+        force_signal(task, SigInfo(SIGBUS, BUS_ADRERR, addr=address, trapno=TRAP_PF, error_code=error))
+    else:
+        si_code = SEGV_ACCERR if code == FAULT_ACCERR else SEGV_MAPERR
+        if task.mm.physical(page) >= 0:
+            error |= _PF_PROT
+        force_signal(task, SigInfo(SIGSEGV, si_code, addr=address, trapno=TRAP_PF, error_code=error))
+
+
+def _not_canonical(address: int) -> bool:
+    return (1 << 47) <= address < (1 << 64) - (1 << 47)
+
+
+def _code(task: Task) -> bytes:
+    try:
+        return task.mm.read_some(task.registers().rip, 15)
+    except Errno:
+        return b""
+
+
+def _exact(task: Task, page: int) -> int:
+    return faulting_address(task.registers(), _code(task), page)
+
+
+def exception(task: Task) -> None:
+    """The CPU raised an exception, or the guest executed INT n."""
+    kernel = task.kernel
+    vector = kernel.memory.memory.get(M_VECTOR)
+    rip = kernel.memory.memory.get(M_RIP) & _U64
+    kernel.machine.cpu.clean_exception()
+    if vector == TRAP_DE:
+        info = SigInfo(SIGFPE, FPE_INTDIV, addr=rip, trapno=TRAP_DE, error_code=0)
+    elif vector == TRAP_DB:
+        info = SigInfo(SIGTRAP, TRAP_TRACE, addr=rip, trapno=TRAP_DB, error_code=0)
+    elif vector == TRAP_BP:
+        info = SigInfo(SIGTRAP, SI_KERNEL, addr=0, trapno=TRAP_BP, error_code=0)
+    elif vector == TRAP_UD:
+        info = SigInfo(SIGILL, ILL_ILLOPN, addr=rip, trapno=TRAP_UD, error_code=0)
+    elif vector == TRAP_MF:
+        info = SigInfo(SIGFPE, _x87_code(task), addr=rip, trapno=TRAP_MF, error_code=0)
+    elif vector == TRAP_XF:
+        info = SigInfo(SIGFPE, _sse_code(task), addr=rip, trapno=TRAP_XF, error_code=0)
+    elif vector == TRAP_AC:
+        info = SigInfo(SIGBUS, BUS_ADRALN, addr=0, trapno=TRAP_AC, error_code=0)
+    else:
+        # A general protection fault, INT 0x80 (no 32-bit system calls here) or another INT n.
+        info = SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0)
+    force_signal(task, info)
+
+
+def _float_code(pending: int) -> int:
+    """The si_code for a set of exception bits (fpu__exception_code): IE DE ZE OE UE PE."""
+    for bit, code in ((0x01, FPE_FLTINV), (0x04, FPE_FLTDIV), (0x08, FPE_FLTOVF), (0x12, FPE_FLTUND),
+                      (0x20, FPE_FLTRES)):
+        if pending & bit:
+            return code
+    return 0
+
+
+def _x87_code(task: Task) -> int:
+    image = task.registers().fxsave
+    control, status = int.from_bytes(image[0:2], "little"), int.from_bytes(image[2:4], "little")
+    return _float_code(status & ~control & 0x3F)
+
+
+def _sse_code(task: Task) -> int:
+    mxcsr = int.from_bytes(task.registers().fxsave[24:28], "little")
+    return _float_code(mxcsr & ~(mxcsr >> 7) & 0x3F)
+
+
+def invalid_opcode(task: Task) -> None:
+    """An undefined instruction, or one that the engine does not know."""
+    cpu = task.kernel.machine.cpu
+    cpu.clean_exception()
+    rip = task.kernel.memory.memory.get(M_RIP) & _U64
+    force_signal(task, SigInfo(SIGILL, ILL_ILLOPN, addr=rip, trapno=TRAP_UD, error_code=0))
+
+
+def engine_error(task: Task) -> None:
+    """The engine gave up without an exception: an access outside both halves of the address space."""
+    task.kernel.machine.cpu.clean_exception()
+    registers = task.registers()
+    if is_memory_operand_noncanonical(registers, _code(task)):
+        force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
+    else:
+        force_signal(task, SigInfo(SIGILL, ILL_ILLOPN, addr=registers.rip, trapno=TRAP_UD, error_code=0))
