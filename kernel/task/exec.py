@@ -228,15 +228,22 @@ def _find_binary(task: Task, opened: list[Any], arguments: Arguments, inaccessib
         optional = () if line.argument is None else (line.argument,)
         arguments.replace_first((line.interpreter, *optional, current))
         current = line.interpreter
-        opened.append(task.kernel.vfs.open_exec(task, AT_FDCWD, current, 0))
+        opened.append(_open_interpreter(task, current))
     else:
         raise Errno(ELOOP)
     program = elf.inspect_program(start, read)
     if program.interpreter is None:
         return _Binary(file, program, None)
-    loader = task.kernel.vfs.open_exec(task, AT_FDCWD, program.interpreter, 0)
+    loader = _open_interpreter(task, program.interpreter)
     opened.append(loader)
     return _Binary(file, program, (loader, elf.inspect_interpreter(_reader(task, loader))))
+
+
+def _open_interpreter(task: Task, path: bytes) -> Any:
+    """open_exec(): for the kernel itself the empty name is the working directory, which cannot be executed."""
+    if not path:
+        raise Errno(EACCES)
+    return task.kernel.vfs.open_exec(task, AT_FDCWD, path, 0)
 
 
 def _reader(task: Task, file: Any) -> elf.Reader:
