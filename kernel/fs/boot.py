@@ -45,7 +45,7 @@ def boot_vfs(kernel: Any) -> Vfs:
 
 
 def _mount_writable(kernel: Any, vfs: Vfs, root: str, path: str) -> None:
-    """Open a path for writing: a host path or, failing that, the guest's; one outside --root appears by its own name."""
+    """Open a path for writing: a host path or, failing that, the guest's; one outside --root keeps its name."""
     real_root = os.path.realpath(root)
     inside = real_root.rstrip("/") + "/"
     real = os.path.realpath(path)
