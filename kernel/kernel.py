@@ -14,13 +14,16 @@ from kernel.events import Events
 from kernel.fs.boot import boot_vfs
 from kernel.fs.fdtable import FdTable
 from kernel.fs.namei import Vfs
+from kernel.fs.proc import ProcFs
 from kernel.fs.start import starting_context
 from kernel.fs.stdio import adopt_terminal, open_standard_streams
+from kernel.fs.sysfs import SysFs
 from kernel.mm.fault import fault
 from kernel.mm.memory import GATE_FRAME, KernelMemory
 from kernel.random import Random
-from kernel.task import oom
+from kernel.sysctl import Sysctl
 from kernel.task import exit as task_exit
+from kernel.task import oom
 from kernel.task.exec import exec_first
 from kernel.task.pid import PidTable
 from kernel.task.scheduler import Scheduler
@@ -82,6 +85,7 @@ class Kernel:
         self.uts = UtsNamespace(options)
         self.tasks = PidTable()
         self.tasks.max_threads = options.max_tasks
+        self.sysctl = Sysctl(self)
         self.scheduler = Scheduler(self)
         self.init: ThreadGroup
         self.timed_out = False
@@ -106,13 +110,8 @@ class Kernel:
             Errno: the root or a writable path cannot be opened.
         """
         self.vfs = boot_vfs(self)
-        try:
-            from kernel.fs.proc import ProcFs
-            from kernel.fs.sysfs import SysFs
-        except ImportError:
-            return
-        self.vfs.mount(b"/proc", ProcFs(self).root)
-        self.vfs.mount(b"/sys", SysFs(self).root)
+        self.vfs.mount(b"/proc", ProcFs(self))
+        self.vfs.mount(b"/sys", SysFs(self))
 
     # -- programs --------------------------------------------------------------------------------------------------
 

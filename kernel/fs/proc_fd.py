@@ -65,7 +65,7 @@ class FdLink(MagicLink):
     __slots__ = ("fd",)
 
     def __init__(self, sb: SuperBlock, target: Task, fd: int, file: File) -> None:
-        permissions = (0o500 if file.readable else 0) | (0o300 if file.writable else 0) or 0o100
+        permissions = (0o500 if file.readable else 0) | (0o300 if file.writable else 0)
         super().__init__(sb, target, "fd/", self._file_dentry, permissions)
         self.ino = entry_ino(target, "fd/", fd + 1)
         self.fd = fd
@@ -177,13 +177,9 @@ class FdInfo(GeneratedInode):
         file = open_file(self.target, self.fd)
         if file is None:
             raise Errno(ENOENT)
-        flags = file.flags | (O_CLOEXEC if self.fd in _cloexec(self.target) else 0)
+        flags = file.flags | (O_CLOEXEC if self.target.files.cloexec(self.fd) else 0)
         mount = self.sb.kernel.vfs.mount_of(file.dentry)
         ino = file.inode.ino if file.inode is not None else 0
         head = f"pos:\t{file.pos}\nflags:\t0{flags:o}\nmnt_id:\t{mount.id}\nino:\t{ino}\n"
         return head.encode() + file.fdinfo(task)
 
-
-def _cloexec(task: Task) -> set[int]:
-    """The descriptors that execve closes."""
-    return {fd for fd, _ in task.files.items() if task.files.get_cloexec(fd)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -90,7 +91,8 @@ def smaps(reader: Task, task: Task) -> bytes:
     out = []
     for vma in task.mm.vma_rows():
         out.append(maps_line(vma))
-        lines = [f"Size:           {(vma.end - vma.start) // 1024:8} kB", _kb("KernelPageSize", 4), _kb("MMUPageSize", 4)]
+        size_kb = (vma.end - vma.start) // 1024
+        lines = [_kb("Size", size_kb), _kb("KernelPageSize", PAGE_KB), _kb("MMUPageSize", PAGE_KB)]
         counts = count_pages(task.mm, vma)
         lines += [_kb(name, counts.get(name, 0)) for name in _COUNTS]
         lines.append("THPeligible:           0")
@@ -239,7 +241,7 @@ def read_forced(mm: AddressSpace, address: int, count: int) -> bytes:
         except Errno as error:
             if error.code != EFAULT:
                 raise
-        piece = _with_protection(mm, here, _PROT_READ, lambda here=here, step=step: mm.read_some(here, step))
+        piece = _with_protection(mm, here, _PROT_READ, partial(mm.read_some, here, step))
         if piece is None:
             break
         out += piece
@@ -262,9 +264,7 @@ def write_forced(mm: AddressSpace, address: int, data: bytes) -> int:
             row = mm.vmas.find(here)
             if row is None or row.flags & layout.VM_SHARED:
                 break
-            result = _with_protection(
-                mm, here, _PROT_READ | _PROT_WRITE, lambda here=here, piece=piece: mm.write_some(here, piece)
-            )
+            result = _with_protection(mm, here, _PROT_READ | _PROT_WRITE, partial(mm.write_some, here, piece))
             if not result:
                 break
             wrote = result
@@ -317,7 +317,7 @@ class PagemapFile(SeekableFile):
             self.pos = offset + len(data)
         return data
 
-    seek = MemFile.seek  # type: ignore[assignment]
+    seek = MemFile.seek
 
 
 def pagemap_words(mm: AddressSpace, first: int, last: int, frames: bool = False) -> np.ndarray:

@@ -25,10 +25,8 @@ def mountinfo(reader: Task, task: Task) -> bytes:
         dev = mount.sb.dev
         major, minor = dev >> 8 & 0xFFF, dev & 0xFF | dev >> 12 & 0xFFF00
         of_mount, of_super = split_options(mount.sb.mount_options)
-        out.append(
-            b"%d %d %d:%d / %s %s - %s %s %s\n"
-            % (mount.id, mount.parent_id, major, minor, path, of_mount, mount.sb.kind, escape(mount.sb.source), of_super)
-        )
+        place = b"%d %d %d:%d / %s %s" % (mount.id, mount.parent_id, major, minor, path, of_mount)
+        out.append(b"%s - %s %s %s\n" % (place, mount.sb.kind, escape(mount.sb.source), of_super))
     return b"".join(out)
 
 

@@ -9,16 +9,12 @@ from kernel.fs.seqfile import PseudoDir
 if TYPE_CHECKING:
     from kernel.fs.inode import SuperBlock
 
-_TCP = (
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
-)  # fmt: skip
+_TCP = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
 _TCP6 = (
     "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when"
     " retrnsmt   uid  timeout inode\n"
 )
-_UDP = (
-    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops "
-)
+_UDP = "  " + _TCP[1:] + "   uid  timeout inode ref pointer drops "
 _DEV = (
     "Inter-|   Receive                                                |  Transmit\n"
     " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier"
@@ -31,7 +27,7 @@ _TABLES = {
     "if_inet6": "",
     "packet": "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n",
     "route": "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + "\n",
-    "tcp": _TCP.ljust(149) + "\n",
+    "tcp": (_TCP + "   uid  timeout inode").ljust(149) + "\n",
     "tcp6": _TCP6,
     "udp": _UDP.ljust(127) + "\n",
     "udp6": _TCP6.rstrip("\n") + " ref pointer drops\n",

@@ -1,0 +1,77 @@
+"""A small /sys: the CPU, huge pages and the empty directories that programs look into (sysfs(5))."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kernel.fs.seqfile import PseudoDir, PseudoSuperBlock
+
+if TYPE_CHECKING:
+    from kernel.fs.inode import StatFs
+
+SYSFS_MAGIC = 0x62656572
+SYSFS_DEV = 22
+SYSFS_ROOT_INO = 1
+
+_CPU = "devices/system/cpu"
+_NODE = "devices/system/node"
+_THP = "kernel/mm/transparent_hugepage"
+_TEXTS = {
+    f"{_CPU}/kernel_max": "0\n",
+    f"{_CPU}/offline": "\n",
+    f"{_CPU}/online": "0\n",
+    f"{_CPU}/possible": "0\n",
+    f"{_CPU}/present": "0\n",
+    f"{_CPU}/isolated": "\n",
+    f"{_CPU}/smt/active": "0\n",
+    f"{_CPU}/smt/control": "notsupported\n",
+    f"{_CPU}/cpu0/topology/core_cpus": "1\n",
+    f"{_CPU}/cpu0/topology/core_cpus_list": "0\n",
+    f"{_CPU}/cpu0/topology/core_id": "0\n",
+    f"{_CPU}/cpu0/topology/core_siblings": "1\n",
+    f"{_CPU}/cpu0/topology/core_siblings_list": "0\n",
+    f"{_CPU}/cpu0/topology/package_cpus": "1\n",
+    f"{_CPU}/cpu0/topology/package_cpus_list": "0\n",
+    f"{_CPU}/cpu0/topology/physical_package_id": "0\n",
+    f"{_CPU}/cpu0/topology/thread_siblings": "1\n",
+    f"{_CPU}/cpu0/topology/thread_siblings_list": "0\n",
+    f"{_NODE}/online": "0\n",
+    f"{_NODE}/possible": "0\n",
+    f"{_NODE}/has_cpu": "0\n",
+    f"{_NODE}/has_memory": "0\n",
+    f"{_NODE}/node0/cpulist": "0\n",
+    f"{_NODE}/node0/cpumap": "1\n",
+    f"{_NODE}/node0/distance": "10\n",
+    f"{_THP}/enabled": "always madvise [never]\n",
+    f"{_THP}/defrag": "always defer defer+madvise madvise [never]\n",
+    f"{_THP}/shmem_enabled": "always within_size advise [never] deny force\n",
+    f"{_THP}/hpage_pmd_size": "2097152\n",
+    f"{_THP}/use_zero_page": "0\n",
+}
+_DIRECTORIES = (
+    "block", "bus", "class/net", "class/tty", "dev/block", "dev/char", "firmware", "fs/cgroup", "fs/ext4", "kernel",
+    "kernel/mm/hugepages", "module", "power",
+)  # fmt: skip
+
+
+class SysSuperBlock(PseudoSuperBlock):
+    """The file system; files show the size of a page."""
+
+    blksize = 4096
+    file_size = 4096
+
+    def statfs(self) -> StatFs:
+        return super().statfs()._replace(type=SYSFS_MAGIC, fsid=0)
+
+
+class SysFs(PseudoDir):
+    """The directory to mount on /sys."""
+
+    __slots__ = ()
+
+    def __init__(self, kernel: Any) -> None:
+        super().__init__(SysSuperBlock(kernel, b"sysfs", SYSFS_MAGIC, SYSFS_DEV), ino=SYSFS_ROOT_INO)
+        for name in _DIRECTORIES:
+            self.directory(name)
+        for path, text in _TEXTS.items():
+            self.text(path, text)
