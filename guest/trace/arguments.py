@@ -56,7 +56,7 @@ def _reference(row: Syscall, name: str | int | None) -> Callable[[Call], int]:
     return lambda c: c.arg(index)
 
 
-def printer(row: Syscall, arg: t.Arg) -> Printer:  # noqa: PLR0911 -- one line for each type
+def printer(row: Syscall, arg: t.Arg) -> Printer:
     """The printer of one declared argument of ``row``."""
     inline = _INLINE.get(type(arg))
     if inline is not None:

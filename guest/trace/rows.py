@@ -10,7 +10,7 @@ from typing import Any
 
 from guest.trace import special_files, special_ipc, special_memory, special_process
 from guest.trace.arguments import Printer, printer
-from guest.trace.call import Call
+from guest.trace.call import Call, Style
 from guest.trace.numbers import NAMES
 from guest.trace.results import RESULTS, result_text
 from guest.trace.scalars import fd_number, fd_path
@@ -29,13 +29,13 @@ _NO_ARGUMENTS = frozenset({"fork", "vfork", "odfork"})
 class RowPrinter:
     """How one system call is shown. ``entry(c, r)`` gives ``name(args…`` as far as known, and sets ``c.rest``."""
 
-    __slots__ = ("entry", "entry_is_complete", "error_free", "name", "number", "result", "row")
+    __slots__ = ("entry", "name", "number", "result", "row", "style")
 
-    def __init__(self, number: int, row: Syscall | None, raw: bool = False) -> None:
+    def __init__(self, number: int, row: Syscall | None, style: Style | None = None, raw: bool = False) -> None:
         self.number = number
         self.row = row
+        self.style = style or Style()
         self.name = row.name if row else NAMES.get(number, ("",))[0] or f"syscall_{number:#x}"
-        self.entry_is_complete = False
         self.entry: Callable[[Call, tuple[int, ...]], str]
         count = len(row.args) if row else NAMES.get(number, ("", 6))[1]
         if raw:
@@ -78,7 +78,7 @@ def _source(printers: list[Printer], names: dict[str, Any], first: int) -> str:
 
 
 def _compile(source: str, names: dict[str, Any], what: str) -> Any:
-    return eval(compile(source, f"<trace {what}>", "eval"), names)  # noqa: S307 -- our own source
+    return eval(compile(source, f"<trace {what}>", "eval"), names)
 
 
 def _compile_entry(name: str, printers: list[Printer]) -> Callable[[Call, tuple[int, ...]], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from guest.trace.call import Call
+from guest.trace.results import hex_result
 from guest.trace.scalars import at_fd_text, fd_text
 from guest.trace.structs import one
 from guest.trace.structs_fs import dirents, iovec_array
@@ -159,6 +160,8 @@ def _fcntl_result(c: Call, command: int) -> str:
     """Says in the auxiliary text what the returned bits are; there is nothing left to show of the arguments."""
     result = c.result or 0
     if not c.failed:
+        if command in (1, 3, 1025, 1034):
+            c.value = hex_result(c)
         if command == 1:
             c.aux = f"flags {flag_table('fd_flags').text(result)}" if result else None
         elif command == 3:

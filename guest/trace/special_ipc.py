@@ -228,6 +228,45 @@ def _recvmsg(c: Call) -> str:
     return f"{fd_text(c, c.regs[0])}, "
 
 
+def _message_vector(c: Call, address: int, count: int, out: bool) -> str:
+    if not address:
+        return "NULL"
+    parts = []
+    for i in range(min(count, 1024, c.style.string_limit)):
+        data = c.read(address + i * 64, 64)
+        if data is None:
+            if not parts:
+                return pointer(address)
+            parts.append(f"... /* {address + i * 64:#x} */")
+            break
+        (length,) = struct.unpack_from("<I", data, 56)
+        text = f"{{msg_hdr={msghdr_text(c, data[:56], length if out else None, None)}"
+        parts.append(text + (f", msg_len={length}}}" if out or length else "}"))
+    return f"[{', '.join(parts)}]"
+
+
+def _sendmmsg(c: Call) -> str:
+    tail = f"{c.uint32(2)}, {flag_table('msg').text(c.uint32(3))}"
+
+    def rest(c: Call) -> str:
+        shown = _message_vector(c, c.arg(1), c.uint32(2) if c.failed else c.result or 0, not c.failed)
+        return f"{shown}, {tail}"
+
+    c.rest = rest
+    return f"{fd_text(c, c.regs[0])}, "
+
+
+def _recvmmsg(c: Call) -> str:
+    timeout = one(c, "timespec", c.arg(4))
+
+    def rest(c: Call) -> str:
+        shown = pointer(c.arg(1)) if c.failed else _message_vector(c, c.arg(1), c.result or 0, True)
+        return f"{shown}, {c.uint32(2)}, {flag_table('msg').text(c.uint32(3))}, {timeout}"
+
+    c.rest = rest
+    return f"{fd_text(c, c.regs[0])}, "
+
+
 _OPTIONS = {0: "ip", 1: "socket", 6: "tcp", 17: "udp", 41: "ipv6"}
 
 
@@ -248,7 +287,8 @@ def _option_name(level: int, option: int, get: bool) -> str:
 
 def _setsockopt(c: Call) -> str:
     level, option, size = c.uint32(1), c.uint32(2), c.int32(4)
-    return (f"{fd_text(c, c.regs[0])}, {enum_table('sockopt_level').text(level)}, {_option_name(level, option, False)}, "
+    name = _option_name(level, option, False)
+    return (f"{fd_text(c, c.regs[0])}, {enum_table('sockopt_level').text(level)}, {name}, "
             f"{option_value(c, level, option, c.arg(3), size)}, {size}")
 
 
@@ -288,6 +328,8 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "recvfrom": _recvfrom,
     "sendmsg": _sendmsg,
     "recvmsg": _recvmsg,
+    "sendmmsg": _sendmmsg,
+    "recvmmsg": _recvmmsg,
     "setsockopt": _setsockopt,
     "getsockopt": _getsockopt,
 }

@@ -9,9 +9,9 @@ from guest.trace.call import Call
 from guest.trace.scalars import at_fd_text
 from guest.trace.special_prctl import prctl
 from guest.trace.structs import array, one
-from guest.trace.structs_task import sigset_text, signal_name, wait_status_text
+from guest.trace.structs_task import signal_name, sigset_text, wait_status_text
 from guest.trace.tables import enum_table, flag_table
-from guest.trace.text import pointer, buffer
+from guest.trace.text import buffer, pointer
 
 _CLONE_PIDFD, _CLONE_SETTLS = 0x1000, 0x80000
 _CLONE_PARENT_SETTID, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100000, 0x200000, 0x1000000

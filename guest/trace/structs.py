@@ -1,4 +1,4 @@
-"""Decoders of the structures that arguments point at, found by the name a declaration gives (``Struct("stat", "out")``).
+"""Decoders of the structures that arguments point at, found by the name that a declaration gives.
 
 A fixed-size structure is a function from its bytes to text, entered in :data:`FIXED` with its size. One whose extent
 depends on more than that (a sockaddr, a message) is entered in :data:`SIZED` and gets its address and a size or count.
@@ -187,3 +187,16 @@ def tms(c: Call, data: bytes) -> str:
     """times(2)'s struct tms, in clock ticks."""
     names = ("tms_utime", "tms_stime", "tms_cutime", "tms_cstime")
     return "{" + ", ".join(f"{n}={v}" for n, v in zip(names, struct.unpack("<4q", data), strict=True)) + "}"
+
+
+@fixed(208, "timex")
+def timex(c: Call, data: bytes) -> str:
+    """adjtimex(2)'s struct timex."""
+    modes, offset, freq, maxerror, esterror, status = struct.unpack_from("<Ixxxxqqqqi", data)
+    constant, precision, tolerance, seconds, microseconds, tick, ppsfreq, jitter = struct.unpack_from("<8q", data, 48)
+    shift, stabil, jitcnt, calcnt, errcnt, stbcnt, tai = struct.unpack_from("<ixxxxqqqqqi", data, 112)
+    return (f"{{modes={modes:#x}, offset={offset}, freq={freq}, maxerror={maxerror}, esterror={esterror}, "
+            f"status={status:#x}, constant={constant}, precision={precision}, tolerance={tolerance}, "
+            f"time={{tv_sec={seconds}, tv_usec={microseconds}}}, tick={tick}, ppsfreq={ppsfreq}, jitter={jitter}, "
+            f"shift={shift}, stabil={stabil}, jitcnt={jitcnt}, calcnt={calcnt}, errcnt={errcnt}, stbcnt={stbcnt}, "
+            f"tai={tai}}}")

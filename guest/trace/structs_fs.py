@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from guest.trace.call import Call
+from guest.trace.scalars import fd_text
 from guest.trace.structs import fixed, sized
 from guest.trace.tables import enum_table, flag_table
 from guest.trace.text import bytes_text, dated, device, escape, file_mode, octal_mode, pointer
@@ -182,3 +183,12 @@ def _iov_data(c: Call, base: int, length: int, data_size: int | None, addresses:
     if data is None:
         return pointer(base)
     return bytes_text(data, c.style) + ("..." if size > c.style.string_limit else "")
+
+
+@sized("pipefd")
+def pipefd(c: Call, address: int, _size: int) -> str:
+    """The two descriptors that pipe(2) stores."""
+    data = c.read(address, 8) if address else None
+    if data is None:
+        return pointer(address)
+    return "[" + ", ".join(fd_text(c, fd) for fd in struct.unpack("<ii", data)) + "]"

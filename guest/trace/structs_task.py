@@ -253,3 +253,19 @@ def sigevent_text(c: Call, data: bytes) -> str:
 
 
 fixed(64, "sigevent")(sigevent_text)
+
+
+@fixed(48, "sched_attr")
+def sched_attr(c: Call, data: bytes) -> str:
+    """struct sched_attr, its first version."""
+    size, policy, flags, nice, priority, runtime, deadline, period = struct.unpack("<IIQiIQQQ", data)
+    return (f"{{size={size}, sched_policy={enum_table('sched_policy').text(policy)}, "
+            f"sched_flags={flag_table('sched_attr_flags').text(flags)}, sched_nice={nice}, "
+            f"sched_priority={priority}, sched_runtime={runtime}, sched_deadline={deadline}, sched_period={period}}}")
+
+
+@fixed(24, "futex_waitv")
+def futex_waitv(c: Call, data: bytes) -> str:
+    """One waiter of futex_waitv(2)."""
+    value, address, flags, _ = struct.unpack("<QQII", data)
+    return f"{{val={value:#x}, uaddr={pointer(address)}, flags={flag_table('futex2').text(flags)}}}"

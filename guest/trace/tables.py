@@ -111,15 +111,16 @@ _enums: dict[str, EnumTable] = {}
 
 def _load() -> None:
     from guest.trace import tables_fs, tables_mm, tables_net, tables_task, tables_tty
+    from guest.trace.table_names import ALIASES
 
     for module in (tables_fs, tables_mm, tables_net, tables_task, tables_tty):
         _flags.update(module.FLAGS)
         _enums.update(module.ENUMS)
-        for alias, name in module.ALIASES.items():
-            if name in module.FLAGS:
-                _flags[alias] = module.FLAGS[name]
-            else:
-                _enums[alias] = module.ENUMS[name]
+    for alias, name in ALIASES.items():
+        if name in _flags:
+            _flags[alias] = _flags[name]
+        if name in _enums:
+            _enums[alias] = _enums[name]
 
 
 def _flag_tables() -> dict[str, FlagTable]:

@@ -341,14 +341,3 @@ ENUMS: dict[str, EnumTable] = {
         },
     ),
 }
-
-#: Other names under which declarations may ask for a table.
-ALIASES: dict[str, str] = {
-    "o_flags": "open", "open_flags": "open", "at_flags": "at", "fcntl": "fcntl_cmd", "seek": "seek_whence",
-    "whence": "seek_whence", "access_mode": "access", "statx": "statx_mask", "statx_mask_bits": "statx_mask",
-    "renameat2": "rename", "eventfd2": "eventfd", "signalfd4": "signalfd", "timerfd_create": "timerfd",
-    "timerfd_settime": "timerfd", "memfd_create": "memfd", "epoll_create1": "epoll_create", "poll": "poll_events",
-    "epoll": "epoll_events", "xattr": "setxattr", "pipe2": "open", "dup3": "open", "umount2": "umount",
-    "epoll_op": "epoll_ctl", "lock": "flock", "sync_file": "sync_file_range", "posix_fadvise": "fadvise",
-    "fadvise64": "fadvise",
-}

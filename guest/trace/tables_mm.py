@@ -78,9 +78,3 @@ ENUMS: dict[str, EnumTable] = {
         },
     ),
 }
-
-#: Other names under which declarations may ask for a table.
-ALIASES: dict[str, str] = {
-    "prot": "mmap_prot", "mprotect": "mmap_prot", "mmap_flags": "mmap", "map": "mmap", "map_flags": "mmap",
-    "mremap_flags": "mremap", "madv": "madvise", "advice": "madvise", "mlock": "mlock2", "mcl": "mlockall",
-}

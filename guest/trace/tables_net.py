@@ -190,12 +190,3 @@ ENUMS: dict[str, EnumTable] = {
         },
     ),
 }
-
-#: Other names under which declarations may ask for a table.
-ALIASES: dict[str, str] = {
-    "msg_flags": "msg", "send": "msg", "recv": "msg", "address_family": "socket_family", "domain":
-    "socket_family", "af": "socket_family", "sol": "sockopt_level", "sockopt_levels": "sockopt_level",
-    "socket_level": "sockopt_level", "how_shutdown": "shutdown", "shut": "shutdown", "sock_type": "socket_type",
-    "sock": "socket_type", "so": "sockopt_socket", "sockopt": "sockopt_socket", "socket_option": "sockopt_socket",
-    "socket_protocol": "ipproto", "sock_flags": "accept4", "socket_flags": "accept4",
-}

@@ -92,6 +92,18 @@ FLAGS: dict[str, FlagTable] = {
             (0x40, "SECBIT_NO_CAP_AMBIENT_RAISE"), (0x80, "SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED"),
         ],
     ),
+    "futex2": FlagTable(
+        "FUTEX2_???",
+        [
+            (0x2, "FUTEX_32"), (0x80, "FUTEX_PRIVATE_FLAG"),
+        ],
+    ),
+    "swap_flags": FlagTable(
+        "SWAP_FLAG_???",
+        [
+            (0x8000, "SWAP_FLAG_PREFER"), (0x10000, "SWAP_FLAG_DISCARD"),
+        ],
+    ),
     "rseq_flags": FlagTable(
         "RSEQ_FLAG_???",
         [
@@ -109,6 +121,13 @@ FLAGS: dict[str, FlagTable] = {
 }
 
 ENUMS: dict[str, EnumTable] = {
+    "bpf_commands": EnumTable(
+        "BPF_???",
+        {
+            0: "BPF_MAP_CREATE", 1: "BPF_MAP_LOOKUP_ELEM", 2: "BPF_MAP_UPDATE_ELEM", 3: "BPF_MAP_DELETE_ELEM",
+            4: "BPF_MAP_GET_NEXT_KEY", 5: "BPF_PROG_LOAD",
+        },
+    ),
     "waitid_which": EnumTable(
         "P_???",
         {
@@ -283,15 +302,4 @@ ENUMS: dict[str, EnumTable] = {
             30: "SIGPWR", 31: "SIGSYS",
         },
     ),
-}
-
-#: Other names under which declarations may ask for a table.
-ALIASES: dict[str, str] = {
-    "wait_options": "wait", "wait4": "wait", "waitid": "wait", "waitid_options": "wait", "idtype": "waitid_which",
-    "waitid_type": "waitid_which", "clone_flags": "clone", "resource": "rlimit", "rlimit_resource": "rlimit",
-    "clock": "clockid", "clock_id": "clockid", "clock_nanosleep": "timer_settime", "timer": "timer_settime",
-    "grnd": "getrandom", "prctl_option": "prctl", "arch_prctl_code": "arch_prctl", "archvals": "arch_prctl",
-    "priority": "priority_which", "rusage": "rusage_who", "itimer": "itimer_which", "sigprocmask":
-    "sigprocmask_how", "how": "sigprocmask_how", "rt_sigprocmask": "sigprocmask_how", "sched": "sched_policy",
-    "policy": "sched_policy", "pidfd": "pidfd_open", "rseq": "rseq_flags",
 }

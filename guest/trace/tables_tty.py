@@ -112,8 +112,3 @@ ENUMS: dict[str, EnumTable] = {
         },
     ),
 }
-
-#: Other names under which declarations may ask for a table.
-ALIASES: dict[str, str] = {
-    "ioctl_cmd": "ioctl", "ioctl_request": "ioctl",
-}

@@ -113,7 +113,7 @@ def device(number: int) -> str:
 
 def date(seconds: int, nanoseconds: int = 0) -> str:
     """The date of a timestamp as strace comments it, local time; empty for the epoch and the impossible."""
-    if seconds == 0 and nanoseconds == 0 or abs(seconds) > 1 << 40:
+    if (seconds == 0 and nanoseconds == 0) or abs(seconds) > 1 << 40:
         return ""
     fraction = f".{nanoseconds:09d}" if nanoseconds else ""
     local = time.localtime(seconds)

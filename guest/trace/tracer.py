@@ -78,10 +78,10 @@ class Tracer:
         self._traced: set[int] | None = None
         """Task ids; None until the first task is seen."""
         self._open: Call | None = None
-        self._open_task = 0
         self._buffer: list[str] = []
         self._last_time_ns = 0
-        self._staged = not o.filters.status.everything
+        self._staged = not o.filters.status.everything or o.separate_outputs is not None
+        """Lines are written whole, when their call has ended."""
         self._silent = o.summary == "only"
         self._plain = not (o.timestamps or o.relative or o.syscall_numbers or o.show_comm)
         self._timed = bool(self.summary) or o.syscall_times
@@ -90,6 +90,8 @@ class Tracer:
         self._live = o.line_buffered if o.line_buffered is not None else (tty or not o.to_file)
         self._separate: dict[int, TextIO] = {}
         self._comms: dict[int, str] = {}
+        self._attached: list[str] = []
+        """Messages that wait for the open line to end."""
         self._saw_exec = False
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -143,23 +145,27 @@ class Tracer:
         if printer is None or (self.matcher is not None and not self.matcher.matches(task, printer.row, regs)):
             self._calls[tid] = None
             return
-        call = Call(task, regs, printer.style)
+        call = Call(task, regs, printer.style, printer)
         self._calls[tid] = call
         if not self._silent:
-            call.text = printer.entry(call, regs)
-            if not self._staged:
+            text = printer.entry(call, regs)
+            if self._staged:
+                call.text = text
+            else:
                 if self._open is not None:
                     self._suspend_open()
-                if self._plain and len(self._traced) == 1 and not self.options.to_file:
-                    call.text = self._continued(call.text, tid)
-                else:
-                    call.text = self._leader(tid, number) + call.text
+                call.text = self._leader(tid, number) + text
                 self._open = call
-                self._open_task = tid
-                if self._live and (row is None or row.blocking or printer.never_returns):
+                if self._live and (row is None or row.blocking):
                     self._show_open(call)
         if self._timed:
             call.start_ns = time.perf_counter_ns()
+
+    def replace_entry(self, task: Any, text: str) -> None:
+        """Show ``text`` as the entry of the call that ``task`` is in."""
+        call = self._calls.get(task.tid)
+        if call is not None:
+            call.text = text if self._staged else self._leader(task.tid, call.printer.number) + text
 
     def on_exit(self, task: Any, row: Syscall | None, number: int, regs: tuple[int, ...], result: int) -> None:
         """A system call returns ``result`` or -errno."""
@@ -179,41 +185,38 @@ class Tracer:
         if self._staged and ("failed" if failed else "successful") not in self.options.filters.status:
             return
         rest = call.rest(call) if call.rest is not None else ""
-        if self._open is call:
-            self._open = None
-            if call.shown:
-                text = rest
-                width = self._width - call.shown
-            else:
-                text = call.text + rest
-                width = self._width
-        else:
-            if self._open is not None:
-                self._suspend_open()
-            head = self._leader(tid, number)
-            text = head + (call.text + rest if self._staged else f"<... {printer.name} resumed>{rest}")
-            width = self._width
-        value = ERRORS[-result] if failed else printer.result(call)
+        text, width = self._resume(call, tid)
+        value = ERRORS[-result] if failed else call.value or printer.result(call)
         if call.aux is not None:
             value = f"{value} ({call.aux})"
         if self.options.syscall_times:
             value = f"{value} <{elapsed_ns // 1000000000}.{elapsed_ns // 1000 % 1000000:06d}>"
-        text += ")"
-        self._emit(f"{text:<{width}} = {value}\n" if width > 0 else f"{text} = {value}\n")
+        text = f"{text}{rest})"
+        self._emit(tid, f"{text:<{width}} = {value}\n")
+
+    def _resume(self, call: Call, tid: int) -> tuple[str, int]:
+        """The line of ``call`` as far as it has not been written, and the column where the equals sign goes."""
+        if self._open is call:
+            self._open = None
+            return (call.text, self._width) if not call.shown else ("", max(self._width - call.shown, 0))
+        number = call.printer.number
+        if self._staged:
+            return self._leader(tid, number) + call.text, self._width
+        if self._open is not None:
+            self._suspend_open()
+        return f"{self._leader(tid, number)}<... {call.printer.name} resumed>", self._width
 
     def _row(self, number: int, row: Syscall | None) -> RowPrinter | None:
         filters = self.options.filters
-        printer: RowPrinter | None = RowPrinter(number, row)
-        assert printer is not None
+        style = self.style
+        printer = RowPrinter(number, row)
         if printer.name in filters.raw:
             printer = RowPrinter(number, row, raw=True)
-        style = self.style
-        if not filters.abbrev.everything and printer.name not in filters.abbrev:
+        if printer.name not in filters.abbrev:
             style = Style(style.string_limit, True, style.hex_strings, style.fd_paths)
         printer.style = style
-        result = printer if printer.name in filters.trace else None
-        self._rows[number] = result
-        return result
+        self._rows[number] = printer if printer.name in filters.trace else None
+        return self._rows[number]
 
     # -- other events --------------------------------------------------------------------------------------------
 
@@ -235,12 +238,7 @@ class Tracer:
             return
         assert self._traced is not None
         if not (self.options.to_file or self.options.quiet or "attach" in self.options.filters.quiet or self._silent):
-            if self._open is not None:
-                self._show_open(self._open)
-            self._emit(f"strace: Process {child.tid} attached\n")
-            if self._open is not None:
-                self._open.shown = 0
-                self._open.text = ""
+            self._attached.append(f"strace: Process {child.tid} attached\n")
         self._traced.add(child.tid)
 
     def on_exec(self, task: Any, path: bytes) -> None:
@@ -277,17 +275,10 @@ class Tracer:
         """The task ended inside a system call: ``exit_group(0) = ?``."""
         if self._staged and "unfinished" not in self.options.filters.status:
             return
-        if self._open is call:
-            self._open = None
-            text, width = ("" if call.shown else call.text), self._width - call.shown
-        else:
-            if self._open is not None:
-                self._suspend_open()
-            name = call.text.split("(", 1)[0] if self._staged else ""
-            text = self._leader(tid, -1) + (call.text if name else f"<... {call.name} resumed>")
-            width = self._width
+        text, width = self._resume(call, tid)
+        # an argument that was to be shown at exit never will be
         text += ")" if call.rest is None else " <unfinished ...>)"
-        self._emit(f"{text:<{max(width, 0)}} = ?\n")
+        self._emit(tid, f"{text:<{width}} = ?\n")
 
     # -- lines ---------------------------------------------------------------------------------------------------
 
@@ -297,22 +288,66 @@ class Tracer:
     def _line(self, tid: int, text: str) -> None:
         if self._open is not None:
             self._suspend_open()
-        self._emit(f"{self._leader(tid, -1)}{text}\n")
+        self._emit(tid, f"{self._leader(tid, -1)}{text}\n")
+
+    def _leader(self, tid: int, number: int) -> str:
+        """What stands before the call: pid, time, number, as far as asked for."""
+        o = self.options
+        if o.to_file:
+            head = f"{self._pid(tid):<5} " if o.follow_forks and not o.separate_outputs else ""
+        elif len(self._traced or ()) > 1:
+            head = f"[pid {self._pid(tid):>5}] "
+        else:
+            head = ""
+        if self._plain:
+            return head
+        if o.timestamps or o.relative:
+            head += self._timestamp()
+        if o.syscall_numbers:
+            head += f"[{number if number >= 0 else 231:4d}] "
+        return head
+
+    def _pid(self, tid: int) -> str:
+        return f"{tid}<{self._comms.get(tid, '')}>" if self.options.show_comm else str(tid)
+
+    def _timestamp(self) -> str:
+        now = time.time_ns()
+        text = ""
+        if self.options.relative:
+            delta = now - self._last_time_ns if self._last_time_ns else 0
+            self._last_time_ns = now
+            text = f"{delta // 1000000000:6d}.{delta // 1000 % 1000000:06d} "
+        kind = self.options.timestamps
+        seconds, micro = divmod(now // 1000, 1000000)
+        if kind == 3:
+            text += f"{seconds}.{micro:06d} "
+        elif kind:
+            text += time.strftime("%H:%M:%S", time.localtime(seconds)) + (f".{micro:06d} " if kind == 2 else " ")
+        return text
 
     def _suspend_open(self) -> None:
         call = self._open
         assert call is not None
         self._open = None
-        self._emit(f"{'' if call.shown else call.text} <unfinished ...>\n")
+        self._emit(call.task.tid, f"{'' if call.shown else call.text} <unfinished ...>\n")
 
     def _show_open(self, call: Call) -> None:
-        if not call.shown:
-            call.shown = len(call.text)
-            self._buffer.append(call.text)
-            self.flush()
+        call.shown = len(call.text)
+        self._buffer.append(call.text)
+        self.flush()
 
-    def _emit(self, text: str) -> None:
+    def _emit(self, tid: int, text: str) -> None:
+        """Write the end of a line."""
+        if self.options.separate_outputs is not None:
+            output = self._separate.get(tid)
+            if output is None:
+                output = self._separate[tid] = self.options.separate_outputs(tid)
+            output.write(text)
+            return
         buffer = self._buffer
         buffer.append(text)
+        if self._attached:
+            buffer += self._attached
+            self._attached.clear()
         if self._live or len(buffer) >= _FLUSH_LINES:
             self.flush()
