@@ -92,9 +92,9 @@ class Kernel:
         self.vfs: Vfs
         self._mount_file_systems()
         if options.paranoid:
-            from kernel.mm.check import check
+            from kernel.mm.check import make_checker
 
-            self.scheduler.after_entry = lambda: check(self)
+            self.scheduler.after_entry = make_checker(self).check
 
     @property
     def groups(self) -> dict[int, ThreadGroup]:

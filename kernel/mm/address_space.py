@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emu.layout import ACCESS_READ, ACCESS_WRITE, M_FLUSH
-from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
+from emu.paging import (
+    ENTRIES,
+    PAGE_MASK,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PGD_SHIFT,
+    PMD_SHIFT,
+    PMD_SIZE,
+    PTE_FRAME,
+    PTE_P,
+    PUD_SHIFT,
+)
 from kernel.errno import EFAULT, EINVAL, ENAMETOOLONG, ENOMEM, Errno
 from kernel.mm import fault, fork, unmap, usercopy
 from kernel.mm.layout import (
@@ -356,6 +368,35 @@ class AddressSpace:
     def physical(self, va: int) -> int:
         """Guest-physical address behind ``va`` without faulting, or -1."""
         return usercopy.physical_address.call(self.memory.m, self.mm, va)
+
+    # -- looking at the tables --------------------------------------------------------------------------------------
+
+    def tables(self) -> Iterator[tuple[int, int]]:
+        """(first address, frame) of every PTE table, in order of address; a shared one shows in each sharer."""
+        ram = self.memory.memory.ram.array(np.int64)
+
+        def entries(table: int) -> Iterator[tuple[int, int]]:
+            rows = ram[table >> 3 : (table >> 3) + ENTRIES]
+            for i in np.flatnonzero(rows & PTE_P).tolist():
+                yield i, int(rows[i]) & PTE_FRAME
+
+        for i, puds in entries(self.root):
+            for j, pmds in entries(puds):
+                for k, table in entries(pmds):
+                    yield (i << PGD_SHIFT) + (j << PUD_SHIFT) + (k << PMD_SHIFT), table >> PAGE_SHIFT
+
+    def sharers(self, address: int) -> int:
+        """Sharers of the PTE table that serves ``address``; 0 when there is none."""
+        base = address & -PMD_SIZE
+        return next((int(self.memory.refs[frame]) for va, frame in self.tables() if va == base), 0)
+
+    def addresses_of(self, frame: int) -> Iterator[int]:
+        """Where a page frame is mapped in this address space."""
+        ram = self.memory.memory.ram.array(np.int64)
+        for base, table in self.tables():
+            rows = ram[table << 9 : (table << 9) + ENTRIES]
+            for i in np.flatnonzero((rows & PTE_P != 0) & (rows & PTE_FRAME == frame << PAGE_SHIFT)).tolist():
+                yield base + (i << PAGE_SHIFT)
 
     # -- figures ---------------------------------------------------------------------------------------------------
 

@@ -10,17 +10,17 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.layout import M_OBSERVED, M_REGS, STOP_EXCEPTION, STOP_FAULT, STOP_INVALID, STOP_NONE, STOP_SYSCALL
 from kernel.errno import ENOSYS, Errno
 from kernel.mm.layout import K_MM
 from kernel.syscalls.table import TABLE, Syscall
 from kernel.task import trap
-from kernel.task.pid import constant_answers as pid_answers
 from kernel.task.cred import constant_answers as id_answers
-from kernel.task.restart import RESTART_CODES
 from kernel.task.delivery import exit_to_user
+from kernel.task.pid import constant_answers as pid_answers
+from kernel.task.restart import RESTART_CODES
 from kernel.task.ticker import Ticker
 
 if TYPE_CHECKING:
