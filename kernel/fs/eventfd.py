@@ -20,25 +20,25 @@ EFD_SEMAPHORE = 1
 
 
 class EventFile(File):
-    """The counter; invariant: 0 <= count < 2**64 - 1."""
+    """The counter; invariant: 0 <= counter < 2**64 - 1."""
 
     pollable = True
 
     def __init__(self, task: Task, count: int, flags: int, semaphore: bool) -> None:
         super().__init__(O_RDWR | flags & O_NONBLOCK, anonymous_inode(task), b"anon_inode:[eventfd]")
-        self.count = count
+        self.counter = count
         self.semaphore = semaphore
         self.queue = WaitQueue()
 
     def try_read(self, task: Task, n: int, pos: int | None = None) -> bytes | None:
         if n < 8:
             raise Errno(EINVAL)
-        if not self.count:
+        if not self.counter:
             if self.flags & O_NONBLOCK:
                 raise Errno(EAGAIN)
             return None
-        taken = 1 if self.semaphore else self.count
-        self.count -= taken
+        taken = 1 if self.semaphore else self.counter
+        self.counter -= taken
         self.queue.wake()
         return taken.to_bytes(8, "little")
 
@@ -53,11 +53,11 @@ class EventFile(File):
         added = int.from_bytes(data[:8], "little")
         if added == ULLONG_MAX:
             raise Errno(EINVAL)
-        if added >= ULLONG_MAX - self.count:
+        if added >= ULLONG_MAX - self.counter:
             if self.flags & O_NONBLOCK:
                 raise Errno(EAGAIN)
             return None
-        self.count += added
+        self.counter += added
         self.queue.wake()
         return 8
 
@@ -67,10 +67,10 @@ class EventFile(File):
         return done
 
     def poll(self) -> int:
-        mask = POLLIN if self.count else 0
-        if self.count == ULLONG_MAX:
+        mask = POLLIN if self.counter else 0
+        if self.counter == ULLONG_MAX:
             mask |= POLLERR
-        if self.count < ULLONG_MAX - 1:
+        if self.counter < ULLONG_MAX - 1:
             mask |= POLLOUT
         return mask
 
@@ -78,4 +78,4 @@ class EventFile(File):
         return (self.queue,)
 
     def fdinfo(self, task: Task) -> bytes:
-        return b"eventfd-count: %16x\n" % self.count
+        return b"eventfd-count: %16x\n" % self.counter

@@ -6,7 +6,9 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kernel.errno import E2BIG, EACCES, EBADF, EINVAL, EPERM, ESRCH, Errno
+from kernel.errno import E2BIG, EACCES, EAGAIN, EBADF, EINVAL, EPERM, ESRCH, Errno
+from kernel.fs.uapi import O_NONBLOCK
+from kernel.syscalls.pidfd import pidfd_file
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Flags, Int, Pid, Ptr, Size, Struct
 from kernel.task import clone as c
@@ -165,7 +167,10 @@ async def waitid(task: Task, which: int, pid: int, infop: int, options: int, rus
     report, error = Report(), None
     try:
         selects = _waitid_selection(task, which, pid, options)
-        report = await wait_for_child(task, selects, options)
+        nonblocking = which == P_PIDFD and bool(pidfd_file(task, pid).flags & O_NONBLOCK)
+        report = await wait_for_child(task, selects, options | (WNOHANG if nonblocking else 0))
+        if nonblocking and not report.pid and not options & WNOHANG:
+            raise Errno(EAGAIN)
     except Errno as raised:
         error = raised
     if report.pid and rusage:
@@ -196,6 +201,9 @@ def _waitid_selection(task: Task, which: int, pid: int, options: int) -> Callabl
         return _with_pid(pid)
     if which == P_PGID and pid >= 0:
         return _in_pgroup(pid or task.group.pgid)
+    if which == P_PIDFD and pid >= 0:
+        group = pidfd_file(task, pid).group
+        return lambda child: child is group
     raise Errno(EINVAL)
 
 

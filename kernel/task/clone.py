@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kernel.errno import EAGAIN, EINVAL, EPERM, ERESTARTNOINTR, Errno
-from kernel.fs import anon
+from kernel.fs.pidfd import PidFile
 from kernel.task import rlimit
 from kernel.task.capability import CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 from kernel.task.rlimit import RLIM_INFINITY, RLIMIT_NPROC
@@ -79,7 +79,7 @@ def kernel_clone(task: Task, args: CloneArgs, odf: bool = False) -> Task:
         mm.users += 1
     child = _copy_task(task, tid, mm, args)
     if pidfd is not None:
-        pidfd.target = child.group
+        pidfd.target = child if flags & CLONE_THREAD else child.group
     if flags & CLONE_PARENT_SETTID:
         _put_tid(task.mm, args.parent_tid, tid)
     if flags & CLONE_CHILD_SETTID:
@@ -196,14 +196,11 @@ def _copy_group(task: Task, tgid: int, args: CloneArgs) -> ThreadGroup:
     return group
 
 
-def _install_pidfd(task: Task, tid: int, flags: int, address: int) -> Any:
+def _install_pidfd(task: Task, tid: int, flags: int, address: int) -> PidFile | None:
     """CLONE_PIDFD: a descriptor for the child, its number stored at ``address``; None without the flag."""
     if not flags & CLONE_PIDFD:
         return None
-    make = getattr(anon, "PidFile", None)
-    if make is None or flags & CLONE_THREAD:
-        raise Errno(EINVAL)
-    file = make(None)
+    file = PidFile(task, None)
     fd = task.files.install(file, cloexec=True)
     try:
         task.mm.write_u32(address, fd)

@@ -202,10 +202,13 @@ def release_group(kernel: Kernel, group: ThreadGroup) -> None:
     """Forget a zombie (release_task)."""
     kernel.tasks.pop(group.tgid, None)
     kernel.tasks.remove_group(group)
+    group.reaped = True
     if group.dead_leader is not None:
         group.dead_leader.state = "X"
     if group.parent is not None and group in group.parent.children:
         group.parent.children.remove(group)
+    if group.end_wait is not None:
+        group.end_wait.wake()
 
 
 def _exit_notify(task: Task) -> None:
@@ -219,12 +222,17 @@ def _exit_notify(task: Task) -> None:
         task.state = "X"
         kernel.tasks.pop(task.tid, None)
     if group.threads:
+        if group.end_wait is not None:
+            group.end_wait.wake()
         return
     # Without exit_group the last thread's status counts, not the leader's (synchronize_group_exit).
     group.exit_status = task.exit_code if group.group_exit_status is None else group.group_exit_status
     if group.parent is not None:
         _hang_up_orphaned_pgroup(kernel, group, group.parent, group)
-    if notify_parent(group):
+    autoreap = notify_parent(group)
+    if group.end_wait is not None:
+        group.end_wait.wake()
+    if autoreap:
         release_group(kernel, group)
 
 

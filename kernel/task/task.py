@@ -44,6 +44,10 @@ class ThreadGroup:
     """Woken when a child of this process changes state (wait4 sleeps here)."""
     exit_status: int | None = None
     """wait(2) status once the last thread has ended: the group is then a zombie until reaped."""
+    reaped: bool = False
+    """The process has been waited for: nothing but a pidfd knows of it."""
+    end_wait: WaitQueue | None = None
+    """Woken when a thread ends and when the process is reaped; made by the first pidfd."""
     group_exit_status: int | None = None
     """Set by exit_group or a fatal signal while threads are still dying."""
     stop_status: int | None = None
