@@ -103,8 +103,9 @@ class EpollFile(File):
             raise Errno(EINVAL)
         if events & EPOLLEXCLUSIVE and (isinstance(file, EpollFile) or events & ~_EXCLUSIVE_OK & 0xFFFFFFFF):
             raise Errno(EINVAL)
-        if isinstance(file, EpollFile) and (file.watches(self) or _depth_below(file) + _depth_above(self) > EP_MAX_NESTS):
-            raise Errno(ELOOP)
+        if isinstance(file, EpollFile):
+            if file.watches(self) or _depth_below(file) + _depth_above(self) > EP_MAX_NESTS:
+                raise Errno(ELOOP)
         if (fd, file) in self.items:
             raise Errno(EEXIST)
         item = EpollItem(self, fd, file, events | ALWAYS, data)

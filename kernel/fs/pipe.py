@@ -44,7 +44,8 @@ class Pipe:
     """
 
     __slots__ = (
-        "max_slots", "read_queue", "reader_count", "readers", "slots", "start", "write_queue", "writer_count", "writers",
+        "max_slots", "read_queue", "reader_count", "readers", "slots", "start", "write_queue", "writer_count",
+        "writers",
     )
 
     def __init__(self) -> None:

@@ -58,7 +58,7 @@ class HostInode(Inode):
         return Stat(
             s.st_dev, s.st_ino, s.st_mode, s.st_nlink, s.st_uid, s.st_gid, s.st_rdev, s.st_size, s.st_blksize,
             s.st_blocks, s.st_atime_ns, s.st_mtime_ns, s.st_ctime_ns, None,
-        )  # fmt: skip
+        )
 
     def permission(self, task: Task, mask: int) -> None:
         """Whoever got the stream may open it again; open() checks the mode of access."""
@@ -117,7 +117,8 @@ class HostFile(File):
         if self.terminal is not None:
             self.terminal.check_read(task)
         if not self.is_plain and not self._ready(POLLIN):
-            return self._would_block()
+            self._check_blocking()
+            return None
         try:
             if pos is not None:
                 return os.pread(self.fd, n, pos)
@@ -127,7 +128,8 @@ class HostFile(File):
                 return data
             return os.read(self.fd, n)
         except BlockingIOError:
-            return self._would_block()
+            self._check_blocking()
+            return None
         except OSError as error:
             raise from_host(error) from None
 
@@ -142,7 +144,8 @@ class HostFile(File):
         if self.is_plain:
             return self._write_plain(task, data, pos)
         if not self._ready(POLLOUT):
-            return self._would_block()
+            self._check_blocking()
+            return None
         if len(data) > PIPE_BUF:
             if not self.flags & O_NONBLOCK:
                 return None
@@ -173,7 +176,8 @@ class HostFile(File):
                 raise
         return done
 
-    def _would_block(self) -> None:
+    def _check_blocking(self) -> None:
+        """The host is not ready: EAGAIN, or the caller sleeps."""
         if self.flags & O_NONBLOCK:
             raise Errno(EAGAIN)
 
@@ -181,7 +185,8 @@ class HostFile(File):
         try:
             return os.write(self.fd, data)
         except BlockingIOError:
-            return self._would_block()
+            self._check_blocking()
+            return None
         except OSError as error:
             if error.errno == EPIPE:
                 raise broken_pipe(task) from None

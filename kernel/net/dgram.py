@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING
 from kernel.errno import ECONNREFUSED, EMSGSIZE, ENOTCONN, EOPNOTSUPP, EPIPE, Errno
 from kernel.net.scm import Ancillary
 from kernel.net.uapi import (
-    AF_UNSPEC, MSG_OOB, MSG_PEEK, MSG_TRUNC, RCV_SHUTDOWN, SEND_SHUTDOWN, SOCK_DGRAM, SOCK_SEQPACKET,
-)  # fmt: skip
+    AF_UNSPEC,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    RCV_SHUTDOWN,
+    SEND_SHUTDOWN,
+    SOCK_DGRAM,
+    SOCK_SEQPACKET,
+)
 from kernel.net.unix import (
-    ESTABLISHED, PAGE_SIZE, SKB_MAX_ALLOC, UNCONNECTED_STATE, ListeningSocket, Message, Skb, UnixSocket, may_send,
+    ESTABLISHED,
+    PAGE_SIZE,
+    SKB_MAX_ALLOC,
+    UNCONNECTED_STATE,
+    ListeningSocket,
+    Message,
+    Skb,
+    UnixSocket,
+    may_send,
     truesize,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from kernel.task.task import Task

@@ -1,4 +1,4 @@
-"""SOCK_STREAM over AF_UNIX: bytes without boundaries, except around descriptors (unix_stream_sendmsg and _read_generic)."""
+"""SOCK_STREAM over AF_UNIX: bytes without boundaries, except around descriptors (unix_stream_read_generic)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from kernel.fs.pipe import broken_pipe
 from kernel.fs.uapi import O_NONBLOCK
 from kernel.net.scm import Ancillary
 from kernel.net.uapi import (
-    MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, RCV_SHUTDOWN, SEND_SHUTDOWN, SOCK_STREAM,
-)  # fmt: skip
+    MSG_NOSIGNAL,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITALL,
+    RCV_SHUTDOWN,
+    SEND_SHUTDOWN,
+    SOCK_STREAM,
+)
 from kernel.net.unix import ESTABLISHED, PAGE_SIZE, SKB_MAX_HEAD, ListeningSocket, Message, Skb, truesize
 
 if TYPE_CHECKING:

@@ -13,20 +13,49 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from kernel.errno import (
-    EADDRINUSE, EAGAIN, ECONNREFUSED, ECONNRESET, EEXIST, EINTR, EINVAL, EISCONN, ENOTTY, EOPNOTSUPP, EPERM, EPROTOTYPE,
-    ERESTARTSYS, Errno,
-)  # fmt: skip
+    EADDRINUSE,
+    EAGAIN,
+    ECONNREFUSED,
+    ECONNRESET,
+    EEXIST,
+    EINTR,
+    EINVAL,
+    EISCONN,
+    ENOTTY,
+    EOPNOTSUPP,
+    EPERM,
+    EPROTOTYPE,
+    ERESTARTSYS,
+    Errno,
+)
 from kernel.fs.anon import socket_inode
 from kernel.fs.file import File
 from kernel.fs.pollmask import (
-    POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM,
-)  # fmt: skip
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDHUP,
+    POLLRDNORM,
+    POLLWRBAND,
+    POLLWRNORM,
+)
 from kernel.fs.uapi import AT_FDCWD, MAY_WRITE, O_NONBLOCK, O_RDWR, S_IFSOCK
 from kernel.net.scm import UNCONNECTED, Ancillary, Ucred, ucred_of
 from kernel.net.uapi import (
-    AF_UNIX, MSG_DONTWAIT, RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK, SIOCINQ, SIOCOUTQ, SOCK_DGRAM, SOCK_SEQPACKET,
-    SOCK_STREAM, SOCKADDR_UN_SIZE, SOMAXCONN,
-)  # fmt: skip
+    AF_UNIX,
+    MSG_DONTWAIT,
+    RCV_SHUTDOWN,
+    SEND_SHUTDOWN,
+    SHUTDOWN_MASK,
+    SIOCINQ,
+    SIOCOUTQ,
+    SOCK_DGRAM,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOCKADDR_UN_SIZE,
+    SOMAXCONN,
+)
 from kernel.task.wait import WaitQueue, sleep
 
 if TYPE_CHECKING:

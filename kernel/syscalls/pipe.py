@@ -37,7 +37,7 @@ def pipe2(task: Task, pipefd: int, flags: int) -> None:
     install_pair(task, *new_pipe(task, flags), bool(flags & O_CLOEXEC), pipefd)
 
 
-# -- eventfd ------------------------------------------------------------------------------------------------------------
+# -- eventfd ---------------------------------------------------------------------------------------------------------
 
 
 @syscall(284, "eventfd", returns=Fd, initval=UInt)
@@ -52,7 +52,7 @@ def eventfd2(task: Task, initval: int, flags: int) -> int:
     return install_new(task, EventFile(task, initval, flags, bool(flags & EFD_SEMAPHORE)), bool(flags & O_CLOEXEC))
 
 
-# -- signalfd -----------------------------------------------------------------------------------------------------------
+# -- signalfd --------------------------------------------------------------------------------------------------------
 
 
 def _signalfd(task: Task, fd: int, mask_addr: int, size: int, flags: int) -> int:
@@ -81,7 +81,7 @@ def signalfd4(task: Task, fd: int, mask: int, sizemask: int, flags: int) -> int:
     return _signalfd(task, fd, mask, sizemask, flags)
 
 
-# -- timerfd ------------------------------------------------------------------------------------------------------------
+# -- timerfd ---------------------------------------------------------------------------------------------------------
 
 
 @syscall(283, "timerfd_create", returns=Fd, clockid=Enum("clockid"), flags=Flags("timerfd"))
@@ -89,7 +89,7 @@ def timerfd_create(task: Task, clockid: int, flags: int) -> int:
     clockid = clockid - (1 << 32) if clockid >> 31 else clockid
     if flags & ~(O_CLOEXEC | O_NONBLOCK) or clockid not in timerfd.CLOCKS:
         raise Errno(EINVAL)
-    if clockid in (timerfd.CLOCK_REALTIME_ALARM, timerfd.CLOCK_BOOTTIME_ALARM) and not task.cred.capable(CAP_WAKE_ALARM):
+    if clockid in timerfd.ALARM_CLOCKS and not task.cred.capable(CAP_WAKE_ALARM):
         raise Errno(EPERM)
     return install_new(task, timerfd.TimerFile(task, clockid, flags), bool(flags & O_CLOEXEC))
 

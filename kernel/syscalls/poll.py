@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING
 
 from kernel.errno import EBADF, EINVAL, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, Errno
 from kernel.fs import poll as waiting
-from kernel.fs.pollmask import ALWAYS, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM
-from kernel.fs.pollmask import POLLWRBAND, POLLWRNORM
+from kernel.fs.pollmask import (
+    ALWAYS,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLNVAL,
+    POLLOUT,
+    POLLPRI,
+    POLLRDBAND,
+    POLLRDNORM,
+    POLLWRBAND,
+    POLLWRNORM,
+)
 from kernel.fs.uapi import RLIMIT_NOFILE
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Int, Size, Struct, UInt
@@ -32,10 +43,12 @@ SELECT_OUT = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR
 SELECT_EX = POLLPRI
 
 
-# -- poll ---------------------------------------------------------------------------------------------------------------
+# -- poll ------------------------------------------------------------------------------------------------------------
 
 
-async def _do_poll(task: Task, addr: int, count: int, timeout_ns: int | None, deadline_ns: int | None, code: int) -> int:
+async def _do_poll(
+    task: Task, addr: int, count: int, timeout_ns: int | None, deadline_ns: int | None, code: int
+) -> int:
     """do_sys_poll; ``deadline_ns`` overrides the timeout when a call is taken up again."""
     limit = task.group.rlimits.get(RLIMIT_NOFILE)
     if limit is not None and count > limit[0]:
@@ -71,7 +84,7 @@ async def _do_poll(task: Task, addr: int, count: int, timeout_ns: int | None, de
         if out:
             task.mm.write(addr, bytes(out))
 
-    watched = [(file, entry[1] & 0xFFFF | ALWAYS) for entry, file in zip(entries, files, strict=True) if file is not None]
+    watched = [(file, entry[1] & 0xFFFF | ALWAYS) for entry, file in zip(entries, files, strict=True) if file]
     try:
         found = await waiting.wait_for(task, look, watched, deadline_ns, timeout_ns == 0, code)
     except Errno as error:
@@ -124,7 +137,7 @@ async def ppoll(task: Task, fds: int, nfds: int, tmo_p: int, sigmask: int, sigse
             waiting.write_back_timeout(task, tmo_p, deadline_ns, timeout_ns, 1)
 
 
-# -- select -------------------------------------------------------------------------------------------------------------
+# -- select ----------------------------------------------------------------------------------------------------------
 
 
 def _read_set(task: Task, addr: int, size: int) -> int:
