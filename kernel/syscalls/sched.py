@@ -38,9 +38,7 @@ _IOPRIO_CLASS_RT, _IOPRIO_CLASS_IDLE = 1, 3
 
 @syscall(24, "sched_yield")
 def sched_yield(task: Task) -> None:
-    resched = getattr(task.kernel.scheduler, "yield_", None)
-    if resched is not None:
-        resched(task)
+    task.kernel.scheduler.yield_()
 
 
 @syscall(203, "sched_setaffinity", pid=Pid, len=Size, mask=Struct("cpu_set", "in", "len"))
