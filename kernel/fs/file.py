@@ -250,4 +250,7 @@ def copy_out(task: Task, addr: int, data: bytes) -> int:
     except Errno as error:
         if error.code != EFAULT:
             raise
-        return mm.write_some(addr, data)
+        done: int = mm.write_some(addr, data)
+        if not done:
+            raise
+        return done

@@ -100,8 +100,8 @@ class Inode:
     """A file of any kind. ``mode`` includes the type; the type never changes."""
 
     __slots__ = (
-        "__weakref__", "atime", "btime", "cache", "ctime", "deny_write", "gid", "ino", "kind", "locks", "mode", "mtime",
-        "nlink", "pipe", "rdev", "sb", "socket", "uid", "watchers", "writers",
+        "__weakref__", "atime", "btime", "cache", "ctime", "deny_write", "gid", "ino", "kind", "linkable", "locks", "mode",
+        "mtime", "nlink", "pipe", "rdev", "sb", "socket", "uid", "watchers", "writers",
     )  # fmt: skip
 
     volatile = False
@@ -126,6 +126,8 @@ class Inode:
         self.socket: Any = None
         """The socket bound to this name (kernel.net.unix)."""
         self.watchers: Any = None
+        self.linkable = False
+        """Made without a name by O_TMPFILE, and may be given one."""
         self.writers = 0
         """Open descriptions that may write (i_writecount)."""
         self.deny_write = 0

@@ -146,11 +146,12 @@ def link(vfs: Vfs, task: Task, old_fd: int, old_path: bytes, new_fd: int, new_pa
     _may_create(task, directory)
     if inode.kind == S_IFDIR:
         raise Errno(EPERM)
-    if inode.nlink == 0 and not (old.gone and old.name.startswith(b"#")):
+    if inode.nlink == 0 and not inode.linkable:
         raise Errno(ENOENT)
     if inode.nlink >= LINK_MAX:
         raise Errno(EMLINK)
     directory.link(task, where.name, inode)
+    inode.linkable = False
     vfs.instantiate(where.dentry, where.name, inode)
 
 

@@ -134,6 +134,7 @@ def _open_tmpfile(
         raise Errno(ENOTDIR)
     directory.permission(task, MAY_WRITE | MAY_EXEC)
     inode = directory.tmpfile(task, mode & ~task.fs.umask & 0o7777)
+    inode.linkable = not flags & O_EXCL
     dentry = Dentry(b"#%d" % inode.ino, parent, inode)
     dentry.gone = True
     return inode.open(task, dentry, flags)
