@@ -142,7 +142,7 @@ def tlb_fill(uc: int, va: int, access: int, result: int, m: int) -> int:
     if page < 0:
         # Both are open only while the machine itself looks: M_STOP says so, and the TLB is flushed afterwards.
         if load64(m + M_STOP) == STOP_DROPPING and 0 <= (page - DIRECT_MAP) >> 12 < load64(m + M_FRAMES):
-            return _answer(result, page - DIRECT_MAP, PROT_READ)
+            return _answer(result, page - DIRECT_MAP, PROT_READ | PROT_EXEC)
         if load64(m + M_STOP) == STOP_ENTERING and page == GATE:
             return _answer(result, load64(m + M_GATE_PAGE), PROT_READ | PROT_EXEC)
     code = 0
