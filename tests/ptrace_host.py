@@ -30,7 +30,8 @@ class HostMemory:
 
     def __init__(self, pid: int) -> None:
         self.fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
-        stat = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        with open(f"/proc/{pid}/stat") as file:
+            stat = file.read().rsplit(")", 1)[1].split()
         self.start_stack = int(stat[25])
         self.arg_start, self.arg_end, self.env_start, self.env_end = map(int, stat[45:49])
 

@@ -29,7 +29,9 @@ class Style:
 class Call:
     """A system call in progress: its raw arguments and, at exit, its result."""
 
-    __slots__ = ("aux", "mm", "printer", "regs", "rest", "result", "shown", "start_ns", "style", "task", "text", "value")
+    __slots__ = (
+        "aux", "mm", "printer", "regs", "rest", "result", "shown", "start_ns", "style", "task", "text", "value",
+    )
 
     def __init__(self, task: Any, regs: tuple[int, ...], style: Style, printer: Any = None) -> None:
         self.task = task

@@ -45,6 +45,7 @@ def _personality(c: Call) -> str:
 RESULTS: dict[str, Callable[[Call], str]] = {
     **dict.fromkeys(("mmap", "brk", "mremap", "shmat", "arch_prctl_address"), hex_result),
     **dict.fromkeys(("getuid", "geteuid", "getgid", "getegid", "alarm"), _unsigned),
+    "prctl": result_text,
     "umask": _umask,
     "time": _time,
     "sched_getscheduler": _scheduler,

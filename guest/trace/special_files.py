@@ -12,7 +12,7 @@ from guest.trace.structs_fs import dirents, iovec_array
 from guest.trace.structs_task import signal_name
 from guest.trace.structs_tty import ioctl
 from guest.trace.tables import enum_table, flag_table
-from guest.trace.text import buffer, bytes_text, device, file_mode, octal_mode, path, pointer
+from guest.trace.text import buffer, device, file_mode, octal_mode, path, pointer
 
 _O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
@@ -145,9 +145,9 @@ def _fcntl(c: Call) -> str:
         return f"{head}, {flag_table(table).text(argument & 0xFFFFFFFF)}"
     if command == 1024:
         return f"{head}, {enum_table('lock_type').text(argument)}"
-    if command in (6, 7, 13, 14, 37, 38):
+    if command in (6, 7, 37, 38):
         return f"{head}, {one(c, 'flock', argument)}"
-    if command in (5, 12, 36, 16):
+    if command in (5, 36, 16):
         kind = "f_owner_ex" if command == 16 else "flock_out"
         c.rest = lambda c: pointer(argument) if c.failed else one(c, kind, argument)
         return head + ", "
@@ -175,6 +175,12 @@ def _fcntl_result(c: Call, command: int) -> str:
     return ""
 
 
+def _attribute(c: Call, address: int, size: int) -> str:
+    """The value of an extended attribute, without the NUL that ends most."""
+    last = c.read(address + size - 1, 1) if address and size else None
+    return buffer(c, address, size - 1 if last == bytes(1) else size)
+
+
 def _xattr_value(get_fd: bool) -> Callable[[Call], str]:
     def show(c: Call) -> str:
         first = fd_text(c, c.regs[0]) if get_fd else path(c, c.arg(0))
@@ -184,7 +190,7 @@ def _xattr_value(get_fd: bool) -> Callable[[Call], str]:
             size = c.arg(3)
             if c.failed or not size:
                 return f"{pointer(c.arg(2))}, {size}"
-            return f"{buffer(c, c.arg(2), c.result or 0)}, {size}"
+            return f"{_attribute(c, c.arg(2), c.result or 0)}, {size}"
 
         c.rest = rest
         return head
@@ -221,15 +227,10 @@ def _vmsplice(c: Call) -> str:
             f"{flag_table('splice').text(c.uint32(3))}")
 
 
-def _setxattr_name(c: Call) -> str:
-    return f"{path(c, c.arg(0))}, {path(c, c.arg(1))}, {buffer(c, c.arg(2), c.arg(3))}, {c.arg(3)}, " \
-           f"{flag_table('setxattr').text(c.uint32(4))}"
-
-
-def fixed_bytes(c: Call, address: int, size: int) -> str:
-    """``size`` bytes known to be there."""
-    data = c.read(address, size)
-    return pointer(address) if data is None else bytes_text(data, c.style)
+def _setxattr(c: Call, on_fd: bool = False) -> str:
+    first = fd_text(c, c.regs[0]) if on_fd else path(c, c.arg(0))
+    return (f"{first}, {path(c, c.arg(1))}, {_attribute(c, c.arg(2), c.arg(3))}, {c.arg(3)}, "
+            f"{flag_table('setxattr').text(c.uint32(4))}")
 
 
 CALLS: dict[str, Callable[[Call], str]] = {
@@ -256,7 +257,8 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "listxattr": _list_xattr(False),
     "llistxattr": _list_xattr(False),
     "flistxattr": _list_xattr(True),
-    "setxattr": _setxattr_name,
-    "lsetxattr": _setxattr_name,
+    "setxattr": _setxattr,
+    "lsetxattr": _setxattr,
+    "fsetxattr": lambda c: _setxattr(c, True),
     "mount": _mount,
 }

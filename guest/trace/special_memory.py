@@ -18,7 +18,7 @@ def _mmap(c: Call) -> str:
 
 def _mremap(c: Call) -> str:
     head = f"{pointer(c.arg(0))}, {c.arg(1)}, {c.arg(2)}, {flag_table('mremap').text(c.arg(3))}"
-    return f"{head}, {pointer(c.arg(4))}" if c.arg(3) & 6 else head
+    return f"{head}, {pointer(c.arg(4))}" if c.arg(3) & 3 == 3 else head
 
 
 def _mincore(c: Call) -> str:

@@ -43,9 +43,29 @@ _MM = ("PR_SET_MM_START_CODE", "PR_SET_MM_END_CODE", "PR_SET_MM_START_DATA", "PR
 _TSC = {1: "PR_TSC_ENABLE", 2: "PR_TSC_SIGSEGV"}
 
 
+_MCE_POLICIES = ("PR_MCE_KILL_LATE", "PR_MCE_KILL_EARLY", "PR_MCE_KILL_DEFAULT")
+
+
+def _mce_policy(value: int) -> str:
+    return _MCE_POLICIES[value] if value < 3 else f"{value:#x} /* PR_MCE_KILL_??? */"
+
+
+def _mce(c: Call) -> str:
+    kind = c.arg(1)
+    if kind == 1:
+        return f", PR_MCE_KILL_SET, {_mce_policy(c.arg(2))}{_hex(c, 3)}"
+    return (", PR_MCE_KILL_CLEAR" if not kind else f", {kind:#x} /* PR_MCE_KILL_??? */") + _hex(c, 2)
+
+
+def _mce_result(c: Call) -> str:
+    if not c.failed:
+        c.aux = _mce_policy(c.result or 0)
+    return ""
+
+
 def _mm(c: Call) -> str:
     option = c.arg(1)
-    name = _MM[option - 1] if 1 <= option <= len(_MM) else f"{option:#x} /* PR_SET_MM_??? */"
+    name = _MM[option - 1] if 1 <= option <= len(_MM) else f"{f'{option:#x}' if option else 0} /* PR_SET_MM_??? */"
     return f", {name}{_hex(c, 2)}"
 
 
@@ -75,12 +95,14 @@ def _ptracer(c: Call) -> str:
 _EARLY: dict[int, Callable[[Call], str]] = {
     1: lambda c: f", {signal_name(c.arg(1))}",
     4: lambda c: f", {enum_table('suid_dump').text(c.arg(1))}",
-    8: lambda c: f", {c.arg(1)}",
+    **dict.fromkeys((6, 8, 10, 12, 14, 20, 45, 50, 63), lambda c: f", {c.arg(1)}"),
+    **dict.fromkeys((5, 9, 11, 19), lambda c: f", {pointer(c.arg(1))}"),
+    33: _mce,
     15: lambda c: ", " + c_string(c, c.arg(1), 15),
     22: _seccomp,
     23: lambda c: f", {_capability(c.arg(1))}",
     24: lambda c: f", {_capability(c.arg(1))}",
-    26: lambda c: f", {_TSC.get(c.arg(1), f'{c.arg(1):#x} /* PR_TSC_??? */')}",
+    26: lambda c: f", {_tsc(c.arg(1))}",
     28: lambda c: f", {flag_table('securebits').text(c.arg(1))}",
     29: lambda c: f", {c.arg(1)}",
     35: _mm,
@@ -102,7 +124,11 @@ _LATE: dict[int, Callable[[Call], str]] = {
     40: lambda c: one(c, "ptr", c.arg(1)),
 }
 #: No arguments at all.
-_BARE = {3, 7, 13, 21, 27, 30, 31, 32}
+_BARE = {3, 7, 13, 21, 27, 30, 31, 32, 46, 51, 64}
+
+
+def _tsc(value: int) -> str:
+    return _TSC.get(value) or f"{f'{value:#x}' if value else 0} /* PR_TSC_??? */"
 
 
 def _late_signal(c: Call) -> str:
@@ -133,6 +159,8 @@ def prctl(c: Call) -> str:
         elif option == 27:
             c.rest = _securebits_result
         return head
+    if option == 34:
+        c.rest = _mce_result
     early = _EARLY.get(option)
     if early is not None:
         return head + early(c)

@@ -65,7 +65,7 @@ def _clone3(c: Call) -> str:
     if set_tid or set_tid_size:
         parts.append(f"set_tid={array(c, 'int', set_tid, set_tid_size)}")
         parts.append(f"set_tid_size={set_tid_size}")
-    if flags & 0x200000000:
+    if flags & 0x200000000 and size >= 88:
         parts.append(f"cgroup={cgroup}")
 
     def rest(c: Call) -> str:
@@ -119,7 +119,7 @@ _WAKE_CMPS = ("FUTEX_OP_CMP_EQ", "FUTEX_OP_CMP_NE", "FUTEX_OP_CMP_LT", "FUTEX_OP
 
 def _futex_op(op: int) -> str:
     name = enum_table("futex_op").names.get(op & ~0x180)
-    if name is None:
+    if name is None or (op & 0x100 and op & 0x7F not in (0, 9, 11)):
         return f"{op:#x} /* FUTEX_??? */"
     private = op & 0x80
     text = name + ("|FUTEX_PRIVATE_FLAG" if private and name == "FUTEX_FD" else "_PRIVATE" if private else "")
@@ -168,7 +168,7 @@ def _futex(c: Call) -> str:
         return f"{head}, {value}, {one(c, 'timespec', timeout)}, {pointer(c.arg(4))}"
     if command == 12:
         return f"{head}, {value}, {value2}, {pointer(c.arg(4))}, {value3}"
-    return f"{head}, {value}, {pointer(timeout)}, {pointer(c.arg(4))}, {value3:#x}"
+    return f"{head}, {value}, {pointer(timeout)}, {pointer(c.arg(4))}, {f'{value3:#x}' if value3 else '0'}"
 
 
 def _remaining(c: Call, address: int) -> str:
@@ -270,6 +270,15 @@ def _execveat(c: Call) -> str:
             f"{environment(c, c.arg(3))}, {flag_table('at').text(c.uint32(4))}")
 
 
+def _capget(c: Call) -> str:
+    c.rest = lambda c: pointer(c.arg(1)) if c.failed else one(c, "cap_user_data", c.arg(1))
+    return f"{one(c, 'cap_user_header', c.arg(0))}, "
+
+
+def _capset(c: Call) -> str:
+    return f"{one(c, 'cap_user_header', c.arg(0))}, {one(c, 'cap_user_data', c.arg(1))}"
+
+
 def _getrandom(c: Call) -> str:
     def rest(c: Call) -> str:
         shown = pointer(c.arg(0)) if c.failed else buffer(c, c.arg(0), c.result or 0, force_hex=True)
@@ -298,5 +307,7 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "arch_prctl": _arch_prctl,
     "timer_create": _timer_create,
     "execveat": _execveat,
+    "capget": _capget,
+    "capset": _capset,
     "getrandom": _getrandom,
 }

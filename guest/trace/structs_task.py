@@ -49,12 +49,9 @@ def sigset(c: Call, data: bytes) -> str:
 def sigaction(c: Call, data: bytes) -> str:
     """The kernel's struct sigaction: handler, flags, restorer, mask."""
     handler, flags, restorer, _ = struct.unpack("<QQQQ", data)
-    field = "sa_sigaction" if flags & 4 else "sa_handler"
     name = {0: "SIG_DFL", 1: "SIG_IGN", 0xFFFFFFFFFFFFFFFF: "SIG_ERR"}.get(handler)
-    if name:
-        field = "sa_handler"
     tail = f", sa_restorer={pointer(restorer)}" if flags & 0x4000000 else ""
-    return (f"{{{field}={name or pointer(handler)}, sa_mask={sigset(c, data[24:])}, "
+    return (f"{{sa_handler={name or pointer(handler)}, sa_mask={sigset(c, data[24:])}, "
             f"sa_flags={flag_table('sa_flags').text(flags)}{tail}}}")
 
 

@@ -62,7 +62,7 @@ _OUT_INT = {0x541B: "FIONREAD", 0x540F: "TIOCGPGRP", 0x5429: "TIOCGSID", 0x5411:
             0x80045430: "TIOCGPTN", 0x8903: "FIOGETOWN", 0x8904: "SIOCGPGRP", 0x80045438: "TIOCGPKT",
             0x80045439: "TIOCGPTLCK", 0x80045440: "TIOCGEXCL"}
 _NO_ARG = {0x5450, 0x5451, 0x5422, 0x540C, 0x540D, 0x541D, 0x5427, 0x5428, 0x5437}
-_PLAIN_INT = {0x5409, 0x5425, 0x540E, 0x5441}
+_PLAIN_INT = {0x5409, 0x5425, 0x540E, 0x5441, 0x40049409}
 _IN: dict[int, Callable[[Call, int], str]] = {
     0x5402: lambda c, a: one(c, "termios", a),
     0x5403: lambda c, a: one(c, "termios", a),
@@ -71,10 +71,19 @@ _IN: dict[int, Callable[[Call, int], str]] = {
     0x540A: lambda c, a: enum_table("tcflow").text(a),
     0x540B: lambda c, a: enum_table("tcflush").text(a),
     0x5412: lambda c, a: _one_byte(c, a),
+    0x40086602: lambda c, a: _inode_flags(c, a),
 }
+def _inode_flags(c: Call, address: int) -> str:
+    data = c.read(address, 4) if address else None
+    if data is None:
+        return pointer(address)
+    return f"[{flag_table('inode_flags').text(int.from_bytes(data, 'little'))}]"
+
+
 _OUT: dict[int, Callable[[Call, int], str]] = {
     0x5401: lambda c, a: one(c, "termios", a),
     0x5413: lambda c, a: one(c, "winsize", a),
+    0x80086601: _inode_flags,
 }
 
 

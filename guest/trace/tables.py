@@ -27,7 +27,8 @@ class EnumTable:
         if name is not None:
             return name
         value &= 0xFFFFFFFFFFFFFFFF if value >> 32 not in (0, -1) else 0xFFFFFFFF
-        return f"{value:#x} /* {self.unknown} */" if self.unknown else f"{value:#x}"
+        number = f"{value:#x}" if value else "0"
+        return f"{number} /* {self.unknown} */" if self.unknown else number
 
     def text_unsigned(self, value: int) -> str:
         """As :meth:`text` for a register already cut to 32 bits."""
@@ -41,7 +42,8 @@ class FlagTable:
 
     ``zero`` is shown for no bits at all. ``choice`` with ``choice_mask`` is a field of the value that is one of many
     and always shown first (O_RDONLY). ``shift_field`` is (shift, name) of a number held in the bits from ``shift`` up,
-    shown last as ``21<<NAME``.
+    shown last as ``21<<NAME``. With ``comment_rest`` the bits beside the choice are a set of their own: if none of them
+    has a name, the ``unknown`` comment says so.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class FlagTable:
         choice_mask: int = 0,
         choice: EnumTable | None = None,
         shift_field: tuple[int, str] | None = None,
+        comment_rest: bool = False,
     ) -> None:
         self.unknown = unknown
         self.entries = tuple(entries)
@@ -59,6 +62,7 @@ class FlagTable:
         self.choice_mask = choice_mask
         self.choice = choice
         self.shift_field = shift_field
+        self.comment_rest = comment_rest
         self._cache: dict[int, str] = {}
 
     def text(self, value: int) -> str:
@@ -73,10 +77,13 @@ class FlagTable:
     def _format(self, value: int) -> str:
         parts = []
         if self.choice is not None:
-            parts.append(self.choice.text(value & self.choice_mask))
-            value &= ~self.choice_mask
-        elif value == 0:
+            chosen = value & self.choice_mask
+            if chosen in self.choice.names or self.choice.unknown:
+                parts.append(self.choice.text(chosen))
+                value &= ~self.choice_mask
+        if value == 0 and not parts:
             return self.zero
+        known = len(parts)
         tail = None
         if self.shift_field is not None and value >> self.shift_field[0]:
             shift, name = self.shift_field
@@ -87,6 +94,8 @@ class FlagTable:
                 parts.append(name)
                 value &= ~mask
         if value:
+            if self.comment_rest and len(parts) == 1 and known == 1:
+                return f"{parts[0]}|{value:#x} /* {self.unknown} */"
             if not parts and not tail and self.unknown:
                 return f"{value:#x} /* {self.unknown} */"
             parts.append(f"{value:#x}")

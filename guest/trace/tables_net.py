@@ -5,7 +5,7 @@ from __future__ import annotations
 from guest.trace.tables import EnumTable, FlagTable
 
 _SOCKET_TYPE = EnumTable(
-    "SOCK_???",
+    None,
     {
         1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 4: "SOCK_RDM", 5: "SOCK_SEQPACKET", 6: "SOCK_DCCP",
         10: "SOCK_PACKET",
@@ -32,6 +32,7 @@ FLAGS: dict[str, FlagTable] = {
         ],
         choice_mask=0xf,
         choice=_SOCKET_TYPE,
+        comment_rest=True,
     ),
     "accept4": FlagTable(
         "SOCK_???",

@@ -92,6 +92,8 @@ FLAGS: dict[str, FlagTable] = {
             (0x40, "SECBIT_NO_CAP_AMBIENT_RAISE"), (0x80, "SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED"),
         ],
     ),
+    "": FlagTable(None, []),
+    "pidfd_send_signal": FlagTable(None, []),
     "futex2": FlagTable(
         "FUTEX2_???",
         [
