@@ -84,6 +84,7 @@ class _HostInode(Inode):
     def __init__(self, sb: HostFs, found: os.stat_result) -> None:
         super().__init__(sb, found.st_mode, found.st_uid, found.st_gid, found.st_rdev, found.st_ino)
         self.btime = None
+        self.update(found)
         self.place: tuple[HostDir | None, bytes] = (None, b"")
 
     def update(self, found: os.stat_result) -> None:
@@ -178,11 +179,11 @@ class HostFile(_HostInode):
     __slots__ = ("own_change", "seals", "stamp")
 
     def __init__(self, sb: HostFs, found: os.stat_result) -> None:
-        super().__init__(sb, found)
         self.seals = 0
         self.own_change = False
         """Written by the guest since ``stamp`` was taken."""
         self.stamp = (found.st_size, found.st_mtime_ns)
+        super().__init__(sb, found)
 
     def __del__(self) -> None:
         cache = getattr(self, "cache", None)
@@ -206,11 +207,24 @@ class HostFile(_HostInode):
         if self.cache is None:
             from kernel.mm.pagecache import PageCache
 
-            directory, name = self.where()
-            backing = WritableBacking(self.sb.tree, directory, name, (self.found.st_dev, self.found.st_ino))
+            backing = self._open_host()
             size = os.fstat(backing.fd).st_size
             self.cache = PageCache(self.sb.kernel.memory, size, backing)
         return self.cache
+
+    def _open_host(self) -> WritableBacking:
+        directory, name = self.where()
+        identity = (self.found.st_dev, self.found.st_ino)
+        try:
+            return WritableBacking(self.sb.tree.open_file(directory, name, identity, os.O_RDWR), True)
+        except Errno:
+            return WritableBacking(self.sb.tree.open_file(directory, name, identity, os.O_RDONLY), False)
+
+    def adopt(self, fd: int) -> None:
+        """Use ``fd``, open for reading and writing, for the contents."""
+        from kernel.mm.pagecache import PageCache
+
+        self.cache = PageCache(self.sb.kernel.memory, os.fstat(fd).st_size, WritableBacking(fd, True))
 
     def changed(self) -> None:
         self.own_change = True
@@ -294,9 +308,13 @@ class HostSpecial(_HostInode):
 class HostDir(_HostInode):
     """A directory. Its children are looked up on the host each time."""
 
-    __slots__ = ()
+    __slots__ = ("known",)
 
     volatile = True
+
+    def __init__(self, sb: HostFs, found: os.stat_result) -> None:
+        super().__init__(sb, found)
+        self.known: WeakValueDictionary[bytes, Dentry] = WeakValueDictionary()
 
     def path(self) -> bytes:
         """Below the tree's root."""
@@ -359,7 +377,19 @@ class HostDir(_HostInode):
             os.symlink(target, name, dir_fd=self._host())
         return self._made(task, name)
 
+    def tmpfile(self, task: Task, mode: int) -> Inode:
+        fd = self.sb.tree.tmpfile(self.path(), mode)
+        inode = HostFile(self.sb, os.fstat(fd))
+        self.sb.loaded[inode.dev, inode.ino] = inode
+        inode.place = (self, b"#%d" % inode.ino)
+        inode.adopt(fd)
+        return inode
+
     def link(self, task: Task, name: bytes, inode: Inode) -> None:
+        if inode.cache is not None:
+            self.sb.tree.link(cast(WritableBacking, inode.cache.backing).fd, self.path(), name)
+            inode.getattr(task)
+            return
         directory, old = cast(_HostInode, inode).where()
         tree = self.sb.tree
         with _host_errors():
@@ -412,13 +442,9 @@ class HostDir(_HostInode):
 class WritableBacking:
     """The contents of a host file for a page cache that writes through. Its descriptor stays open."""
 
-    def __init__(self, tree: HostTree, directory: bytes, name: bytes, identity: tuple[int, int]) -> None:
-        self.writable = True
-        try:
-            self.fd = tree.open_file(directory, name, identity, os.O_RDWR)
-        except Errno:
-            self.writable = False
-            self.fd = tree.open_file(directory, name, identity, os.O_RDONLY)
+    def __init__(self, fd: int, writable: bool) -> None:
+        self.fd = fd
+        self.writable = writable
 
     def read_into(self, offset: int, view: memoryview) -> int:
         """As HostBacking.read_into."""

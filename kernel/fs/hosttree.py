@@ -121,6 +121,10 @@ class HostTree:
             if error.errno == ENOENT:
                 return None
             raise from_host(error) from None
+        except Errno as error:
+            if error.code == ENOENT:
+                return None
+            raise
 
     def birth_time(self, directory: bytes, name: bytes) -> int | None:
         """When an entry was born, in nanoseconds; None where the host does not say."""
@@ -162,6 +166,22 @@ class HostTree:
                 raise Errno(ctypes.get_errno())
         finally:
             os.close(source)
+
+    def link(self, descriptor: int, directory: bytes, name: bytes) -> None:
+        """Give the open file ``descriptor`` a name."""
+        try:
+            os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=self.directory(directory), follow_symlinks=True)
+        except OSError as error:
+            raise from_host(error) from None
+
+    def tmpfile(self, directory: bytes, mode: int) -> int:
+        """A descriptor of a new regular file without a name."""
+        try:
+            fd = os.open(b".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self.directory(directory))
+            os.fchmod(fd, mode)
+        except OSError as error:
+            raise from_host(error) from None
+        return fd
 
     def xattrs(self, directory: bytes, name: bytes) -> dict[bytes, bytes]:
         """The extended attributes of an entry, as far as the host lets us see them."""

@@ -100,12 +100,14 @@ class Inode:
     """A file of any kind. ``mode`` includes the type; the type never changes."""
 
     __slots__ = (
-        "__weakref__", "atime", "btime", "cache", "ctime", "deny_write", "gid", "ino", "kind", "linkable", "locks", "mode",
-        "mtime", "nlink", "pipe", "rdev", "sb", "socket", "uid", "watchers", "writers",
+        "__weakref__", "atime", "btime", "cache", "ctime", "deny_write", "gid", "ino", "kind", "linkable", "locks",
+        "mode", "mtime", "nlink", "pipe", "rdev", "sb", "socket", "uid", "watchers", "writers",
     )  # fmt: skip
 
     volatile = False
     """A directory whose entries come and go by themselves: its children are looked up anew every time (procfs)."""
+    known: Any = None
+    """Of a volatile directory: the dentries of its children that are in use, a weak map from name."""
 
     def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, rdev: int = 0, ino: int = 0) -> None:
         self.sb = sb

@@ -352,7 +352,15 @@ class Vfs:
         directory = parent.inode
         inode = directory.lookup(task, name)
         if directory.volatile:
-            return None if inode is None else Dentry(name, parent, inode)
+            if inode is None:
+                return None
+            known = directory.known
+            if known is None:
+                return Dentry(name, parent, inode)
+            child = known.get(name)
+            if child is None or child.inode is not inode or child.parent is not parent:
+                child = known[name] = Dentry(name, parent, inode)
+            return child
         child = None if inode is None else Dentry(name, parent, inode)
         parent.children[name] = child
         self._cached += 1
@@ -380,9 +388,15 @@ class Vfs:
     def instantiate(self, parent: Dentry, name: bytes, inode: Inode) -> Dentry:
         """A name was made."""
         dentry = Dentry(name, parent, inode)
-        if not parent.inode.volatile:
-            parent.children[name] = dentry
+        self._remember(parent, name, dentry)
         return dentry
+
+    def _remember(self, parent: Dentry, name: bytes, dentry: Dentry) -> None:
+        directory = parent.inode
+        if not directory.volatile:
+            parent.children[name] = dentry
+        elif directory.known is not None:
+            directory.known[name] = dentry
 
     def drop(self, dentry: Dentry) -> None:
         """A name was removed."""
@@ -397,5 +411,4 @@ class Vfs:
         if old is not None and old.children.get(dentry.name) is dentry:
             old.children[dentry.name] = None
         dentry.parent, dentry.name = parent, name
-        if not parent.inode.volatile:
-            parent.children[name] = dentry
+        self._remember(parent, name, dentry)

@@ -64,7 +64,7 @@ def remove_privileges(inode: Inode, task: Task) -> None:
         mode &= ~S_ISUID
         if mode & S_IXGRP:
             mode &= ~S_ISGID
-        inode.mode = mode
+        inode.setattr(task, mode=mode)
 
 
 def check_size(task: Task | None, inode: Inode, size: int) -> None:

@@ -1,0 +1,26 @@
+"""The file system calls of real programs: natively and under Forkyard, in the overlay and in a --writable directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests import harness
+
+
+def test_every_call_in_the_overlay(tmp_path: Path) -> None:
+    program = harness.build("files_calls.c", flags=["-Wno-nonnull"])
+    for name in ("native", "guest"):
+        (tmp_path / name).mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    native = harness.run_native([program], cwd=tmp_path / "native")
+    guest = harness.run_forkyard([program], cwd=tmp_path / "guest")
+    wrong = harness.difference(native, guest)
+    assert not wrong, wrong
+    assert native.status == 0
+    assert not list((tmp_path / "guest").iterdir()), "the overlay let a change through to the host"
+
+
+def test_every_call_in_a_writable_directory(tmp_path: Path) -> None:
+    program = harness.build("files_calls.c", flags=["-Wno-nonnull"])
+    tmp_path.chmod(0o755)
+    harness.check([program, "shared"], cwd=tmp_path / "work", files={}, odf=(0,), status=0)
