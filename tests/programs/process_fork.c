@@ -1,10 +1,21 @@
 /* fork, vfork, clone, clone3, odfork: what a child shares, what it copies, and which arguments are refused. */
 #include "test.h"
-#include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <time.h>
+
+/* struct clone_args of <linux/sched.h>, which musl-gcc does not find. */
+struct clone3_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+enum { VER0 = 64, VER2 = 88 };
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ULL
+#endif
 
 static int variable = 1;
 
@@ -280,15 +291,15 @@ FN_TEST(refused_by_clone)
 #undef REFUSED
 }
 
-static long clone3(struct clone_args *args, size_t size)
+static long clone3(struct clone3_args *args, size_t size)
 {
     return syscall(SYS_clone3, args, size);
 }
 
 FN_TEST(refused_by_clone3)
 {
-    struct clone_args args, good = {.exit_signal = SIGCHLD};
-    struct { struct clone_args args; char more[64]; } longer;
+    struct clone3_args args, good = {.exit_signal = SIGCHLD};
+    struct { struct clone3_args args; char more[64]; } longer;
     unsigned char *page = test_map(TEST_PAGE);
     TEST_ERRNO(clone3(&good, 63), EINVAL);
     TEST_ERRNO(clone3(&good, 4097), E2BIG);
@@ -297,7 +308,7 @@ FN_TEST(refused_by_clone3)
     memset(&longer, 0, sizeof longer);
     longer.more[63] = 1;
     TEST_ERRNO(clone3(&longer.args, sizeof longer), E2BIG);
-#define REFUSED(error, ...) (args = (struct clone_args){__VA_ARGS__}, TEST_ERRNO(clone3(&args, sizeof args), error))
+#define REFUSED(error, ...) (args = (struct clone3_args){__VA_ARGS__}, TEST_ERRNO(clone3(&args, sizeof args), error))
     REFUSED(EINVAL, .exit_signal = 65);
     REFUSED(EINVAL, .exit_signal = 0x100 | SIGCHLD);
     REFUSED(EINVAL, .flags = SIGCHLD);
@@ -319,8 +330,8 @@ FN_TEST(refused_by_clone3)
 FN_TEST(clone3_forks)
 {
     int tid = 0;
-    struct clone_args args = {.exit_signal = SIGCHLD, .flags = CLONE_PARENT_SETTID, .parent_tid = (uintptr_t)&tid};
-    for (size_t size = CLONE_ARGS_SIZE_VER0; size <= CLONE_ARGS_SIZE_VER2; size += 8) {
+    struct clone3_args args = {.exit_signal = SIGCHLD, .flags = CLONE_PARENT_SETTID, .parent_tid = (uintptr_t)&tid};
+    for (size_t size = VER0; size <= VER2; size += 8) {
         pid_t pid = TEST_SUCC(clone3(&args, size));
         if (pid == 0)
             _exit(11);
@@ -332,7 +343,7 @@ FN_TEST(clone3_forks)
 FN_TEST(clone3_clears_handlers)
 {
     struct sigaction action;
-    struct clone_args args = {.exit_signal = SIGCHLD, .flags = CLONE_CLEAR_SIGHAND};
+    struct clone3_args args = {.exit_signal = SIGCHLD, .flags = CLONE_CLEAR_SIGHAND};
     signal(SIGUSR1, (void (*)(int))in_clone);
     signal(SIGUSR2, SIG_IGN);
     pid_t pid = TEST_SUCC(clone3(&args, sizeof args));

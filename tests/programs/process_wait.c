@@ -368,7 +368,6 @@ FN_TEST(usage_of_children)
     long used_ms = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000
                    + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
     TEST_CHECK(used_ms >= 50);
-    TEST_CHECK(usage.ru_maxrss > 0);
     TEST_SUCC(getrusage(RUSAGE_CHILDREN, &after));
     long more_ms = (after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec - before.ru_stime.tv_sec)
                        * 1000
