@@ -1,7 +1,7 @@
 """``python -m emu.compile FOLDER MODULE…``: compile the exports of the modules into object files.
 
 Run by :mod:`emu.native` in a child process, so that the emulator itself never imports numba.
-Prints the name of each function as it is done; ``FOLDER/out`` is complete when the process ends with status 0.
+The name of each function is printed as it is done (by emu.native.export); ``FOLDER/out`` is complete when the process ends with status 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ def main(folder: Path, modules: list[str]) -> None:
     """Compile every export of ``modules`` and write the manifest last."""
     for module in modules:
         importlib.import_module(module)
-        sys.stdout.flush()
     out = folder / "out"
     out.mkdir()
     symbols: dict[str, str] = {}
@@ -26,7 +25,6 @@ def main(folder: Path, modules: list[str]) -> None:
         compiled: object = entry.function
         (out / f"{number}.o").write_bytes(compiled._library._get_compiled_object())  # type: ignore[attr-defined]
         symbols[name] = compiled.native_name  # type: ignore[attr-defined]
-        print(name, flush=True)
     (out / "manifest.json").write_text(json.dumps(symbols))
 
 

@@ -125,6 +125,7 @@ def export(signature: str) -> Callable[[Callable[..., int]], Export]:
         entry = Export(function, signature)
         if COMPILING:
             entry.function = compile_cfunc(entry.result, entry.args, function)
+            print(entry.name, flush=True)
         EXPORTS[entry.name] = entry
         return entry
 
@@ -134,7 +135,8 @@ def export(signature: str) -> Callable[[Callable[..., int]], Export]:
 def load(progress: Callable[[int, int, str], None] | None = None) -> None:
     """Give every registered export its machine code, compiling first if the cache has none for this source.
 
-    ``progress(done, total, name)`` is called as functions are compiled (the first run ever, up to a minute).
+    ``progress(done, total, name)`` is called as functions are compiled (the first run ever, up to a minute), first
+    with 0 done.
 
     Raises:
         CompileError: numba could not compile the hot code, or the cache folder cannot be written.
@@ -182,6 +184,8 @@ def _cpu_identity() -> str:
 
 
 def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> None:
+    if progress is not None:
+        progress(0, len(EXPORTS), "")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock_file = open(folder.parent / "lock", "w")  # noqa: SIM115 -- held until the function returns
@@ -191,22 +195,22 @@ def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> 
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         if (folder / "manifest.json").exists():
             return
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, tempfile.TemporaryFile("w+") as messages:
             modules = sorted({name.rpartition(".")[0] for name in EXPORTS})
             child = subprocess.Popen(
                 [sys.executable, "-m", "emu.compile", scratch, *modules],
                 env={**os.environ, "FORKYARD_COMPILING": "1", "NUMBA_DISABLE_JIT": "0",
                      "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), *filter(None, sys.path)])},
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages, text=True,
             )
-            assert child.stdout is not None and child.stderr is not None
+            assert child.stdout is not None
             try:
                 for done, line in enumerate(child.stdout, 1):
                     if progress is not None:
                         progress(done, len(EXPORTS), line.strip())
-                errors = child.stderr.read()
                 if child.wait() != 0:
-                    raise CompileError(errors.strip() or f"the compiler ended with status {child.returncode}")
+                    messages.seek(0)
+                    raise CompileError(messages.read().strip() or f"the compiler ended with {child.returncode}")
             finally:
                 child.kill()
                 child.wait()

@@ -1,59 +1,128 @@
-"""The command line (first cut)."""
+"""The command line: ``forkyard run``, ``trace``, ``demo``, ``bench`` and ``syscalls``."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
+from typing import Any
 
 import click
 
-from kernel.errno import Errno
-from kernel.kernel import Kernel, Options
+from guest import __version__
+from guest.options import guest_options
+from guest.runner import run_guest, say
+from guest.trace_command import trace_options, tracing
+
+_PROGRAM = {"allow_interspersed_args": False}
+"""Options end at the program's name, so that the program's own are left alone even without ``--``."""
+_EPILOG = """\b
+Exit status: the program's own; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be
+executed; 124 after --timeout; 125 if Forkyard itself failed; 2 for wrong usage."""
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+@click.version_option(__version__, prog_name="forkyard", message="%(prog)s %(version)s")
 def main() -> None:
-    """Run, trace and fuzz unmodified x86-64 Linux programs."""
+    """Run unmodified x86-64 Linux programs on an emulated CPU, under a kernel written in Python.
+
+    The host's files are visible read-only; what a program writes stays in memory unless --writable says otherwise.
+    fork comes in two kinds: classic, and on demand (--odf, or 1 written to /proc/PID/use_odf).
+
+    \b
+    forkyard run -- busybox sh -c 'ls | wc -l'
+    forkyard run --odf --writable . -- gcc -o hello hello.c
+    forkyard trace -f -e trace=file -- ls /
+    """
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.option("--odf", is_flag=True)
-@click.option("--root", default="/")
-@click.option("--writable", multiple=True)
-@click.option("--env", multiple=True)
-@click.option("--cwd", default=None)
-@click.option("--memory", default=4 << 30)
-@click.option("--timeout", type=float, default=None)
-@click.option("--no-aslr", is_flag=True)
-@click.option("--paranoid", is_flag=True)
-@click.argument("argv", nargs=-1, type=click.UNPROCESSED)
-def run(odf, root, writable, env, cwd, memory, timeout, no_aslr, paranoid, argv):  # type: ignore[no-untyped-def]
-    """Run PROGRAM."""
-    options = Options(root=root, writable=list(writable), memory_bytes=memory, aslr=not no_aslr, odf=odf,
-                      paranoid=paranoid, timeout_s=timeout, cwd=cwd)
-    kernel = Kernel(options)
-    kernel.scheduler.unknown_syscall = lambda task, number: print(
-        f"forkyard: system call {number} is not implemented", file=sys.stderr)
-    environ = {**os.environ, **dict(e.split("=", 1) for e in env)}
-    program = argv[0]
-    if "/" not in program:
-        import shutil
+def _program(command: Any) -> Any:
+    return click.argument("argv", metavar="-- PROGRAM [ARGS]...", nargs=-1, required=True,
+                          type=click.UNPROCESSED)(command)
 
-        program = shutil.which(program) or program
+
+def _environment(extra: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return {**os.environ, **dict(extra)}
+
+
+@main.command(context_settings=_PROGRAM, epilog=_EPILOG)
+@guest_options
+@_program
+def run(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **how: Any) -> None:
+    """Run PROGRAM with ARGS.
+
+    PROGRAM is looked up along PATH in the guest's tree. stdin, stdout and stderr are passed through byte for byte, and
+    so are signals: Ctrl-C goes to the guest's foreground processes, SIGTERM and SIGHUP to PROGRAM (a second one ends
+    everything).
+    """
+    leave(run_guest(argv, _environment(env), None, how))
+
+
+@main.command(context_settings=_PROGRAM, epilog=_EPILOG)
+@trace_options
+@guest_options
+@_program
+def trace(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **options: Any) -> None:
+    """Run PROGRAM with ARGS and show its system calls and signals as strace(1) does.
+
+    The options are strace's, with its meaning. What is shown goes to stderr, or to the FILE of -o.
+
+    \b
+    forkyard trace -f -o log -- make
+    forkyard trace -e trace=%file,pipe2 -e signal=none -- ls
+    forkyard trace -c -- find /usr/share/doc -name copyright
+    """
+    prepare, how = tracing(options)
+    leave(run_guest(argv, _environment(env), prepare, how))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON instead of a table.")
+@click.option("--row", "rows", multiple=True, metavar="NAME", help="Only the rows whose name contains NAME (repeatable).")
+@click.option("--rounds", type=click.IntRange(1, 99), default=5, show_default=True,
+              help="Measure each thing that often, in turn, and take the median.")
+@click.option("--no-cold", is_flag=True, help="Leave out the first run ever, which compiles for half a minute.")
+def bench(as_json: bool, rows: tuple[str, ...], rounds: int, no_cold: bool) -> None:
+    """Measure speed and memory, side by side with the host.
+
+    Each row is one C program run natively, under Forkyard and, where they are installed, under qemu-x86_64 and
+    strace, in turn on this machine; what counts is the ratios. Takes up to two minutes. Needs a C compiler.
+    """
+    from guest.bench.command import bench as measure
+
+    leave(measure(as_json, rows, rounds, not no_cold))
+
+
+@main.command()
+@click.option("--markdown", is_flag=True, help="Print the table of the README.")
+@click.option("--missing", is_flag=True, help="Only the system calls of Linux that are not there.")
+def syscalls(markdown: bool, missing: bool) -> None:
+    """List the system calls of x86-64 Linux and which of them Forkyard has."""
+    from guest.coverage import missing_text, plain_table, readme_table
+
+    click.echo(missing_text() if missing else readme_table() if markdown else plain_table(), nl=False)
+
+
+@main.command()
+@click.option("--odf/--classic", default=True, help="Fork on demand, or the classic way.  [default: --odf]")
+def demo(odf: bool) -> None:
+    """Run a shell pipeline that forks, and say what the machine did for it."""
+    from guest.demo import demo as show
+
+    leave(show(odf))
+
+
+def leave(status: int) -> None:
+    """End the process now: there is nothing that the interpreter's own slow way out would clean up."""
     try:
-        kernel.start(os.fsencode(program), [os.fsencode(a) for a in argv],
-                     [os.fsencode(f"{k}={v}") for k, v in environ.items()])
-    except Errno as error:
-        print(f"forkyard: {program}: {error}", file=sys.stderr)
-        sys.exit(127 if error.code == 2 else 126)
-    status = kernel.run()
-    kernel.close()
-    if status & 0x7F:
-        sys.exit(128 + (status & 0x7F))
-    signal.set_wakeup_fd(-1)
-    sys.exit(status >> 8)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            say(f"standard output: {error.strerror}")
+        status = status or 1
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="forkyard")

@@ -31,6 +31,7 @@ from kernel.task.timers import Timers
 from kernel.task.uts import UtsNamespace
 
 if TYPE_CHECKING:
+    from kernel.fs.tty import Terminal
     from kernel.task.task import ThreadGroup
 
 DEFAULT_MEMORY_BYTES = 4 << 30
@@ -89,6 +90,8 @@ class Kernel:
         self.scheduler = Scheduler(self)
         self.init: ThreadGroup
         self.timed_out = False
+        self.terminal: Terminal | None = None
+        """The host terminal among the standard streams."""
         self.vfs: Vfs
         self._mount_file_systems()
         if options.paranoid:
@@ -150,6 +153,12 @@ class Kernel:
         self.stop()
 
     def close(self) -> None:
-        """Free the engine."""
+        """Free what is the host's: the engine, the clock's thread, pipes and descriptors, the terminal's modes."""
         task_exit.kill_all(self)
+        self.scheduler.ticker.end()
+        self.scheduler.posted.close()
+        if self.terminal is not None:
+            self.terminal.restore()
+        for tree in self.vfs.trees:
+            tree.close()
         self.machine.cpu.close()

@@ -292,7 +292,7 @@ def open_standard_streams(kernel: Any, fds: tuple[int, int, int] = (0, 1, 2)) ->
         try:
             flags = fcntl.fcntl(fd, fcntl.F_GETFL)
             is_terminal = os.isatty(fd)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a negative number, for a stream that we were started without
             files.append(None)
             continue
         if is_terminal and kernel.terminal is None:

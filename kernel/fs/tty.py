@@ -71,6 +71,20 @@ class Terminal:
         self.session, self.foreground = group.sid, group.pgid
         group.controlling_tty = self
 
+    def suspend(self) -> list[Any]:
+        """The emulator is about to be stopped: put back the host's modes; returns those of the guest."""
+        modes = termios.tcgetattr(self.fd)
+        self.restore()
+        return modes
+
+    def resume(self, modes: list[Any]) -> None:
+        """Go on with the guest's modes after suspend()."""
+        if self._modes_at_start is not None:
+            try:
+                termios.tcsetattr(self.fd, termios.TCSANOW, modes)
+            except termios.error:
+                return
+
     def controls(self, task: Task) -> bool:
         """Is this the controlling terminal of the task's session?"""
         return bool(self.session) and task.group.sid == self.session and task.group.controlling_tty is self

@@ -20,6 +20,7 @@ from kernel.task import trap
 from kernel.task.cred import constant_answers as id_answers
 from kernel.task.delivery import exit_to_user
 from kernel.task.pid import constant_answers as pid_answers
+from kernel.task.postbox import Postbox
 from kernel.task.restart import RESTART_CODES
 from kernel.task.ticker import Ticker
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from kernel.task.wait import Sleep
 
 #: System calls after which the constant answers of the running task may have changed.
-_ID_CALLS = frozenset({105, 106, 109, 112, 113, 114, 117, 119, 122, 123})
+_ID_CALLS = frozenset({59, 322, 105, 106, 109, 112, 113, 114, 117, 119, 122, 123})
 _REG0 = M_REGS >> 3
 
 
@@ -54,6 +55,8 @@ class Scheduler:
         """Called once for each system call number that is not implemented."""
         self.after_entry: Callable[[], None] | None = None
         """Called after every kernel entry (--paranoid)."""
+        self.posted = Postbox()
+        """What signal handlers and other threads want done between kernel entries."""
         self.ticker = Ticker(self._tick_due, lambda: kernel.machine.cpu.stop())
 
     # -- what the rest of the kernel calls -------------------------------------------------------------------------
@@ -90,6 +93,8 @@ class Scheduler:
         self.ticker.start()
         try:
             while not self.ended and kernel.init.exit_status is None:
+                if self.posted:
+                    self.posted.run()
                 deadline = timers.next_deadline()
                 if deadline is not None and deadline <= clock.monotonic_ns():
                     timers.run_expired(clock.monotonic_ns())
@@ -144,7 +149,10 @@ class Scheduler:
             stop = run()
             if stop == STOP_SYSCALL:
                 number = slots[_REG0]
-                if not self._syscall(task, number, slots[_REG0 + 1 : _REG0 + 7].tolist()):
+                runs_on = self._syscall(task, number, slots[_REG0 + 1 : _REG0 + 7].tolist())
+                if not runs_on:
+                    if self.after_entry is not None:
+                        self.after_entry()
                     return
                 if number in _ID_CALLS:
                     self._set_constants(task)
@@ -274,7 +282,7 @@ class Scheduler:
 
     def _tick_due(self) -> bool:
         """From the ticker's thread: does anything wait for the running task to stop?"""
-        if self.queue or self._host_waits or self.ended:
+        if self.queue or self._host_waits or self.ended or self.posted:
             return True
         deadline = self.kernel.timers.next_deadline()
         return deadline is not None and deadline <= self.kernel.clock.monotonic_ns()
@@ -302,9 +310,8 @@ class Scheduler:
                 wanted[fd] = wanted.get(fd, 0) | events
         for fd, events in wanted.items():
             poller.register(fd, events)
-        if wait_ms and not wanted:
-            time.sleep(wait_ms / 1000)
-            return
+        if wait_ms:
+            poller.register(self.posted.read_fd, select.POLLIN)
         ready = dict(poller.poll(wait_ms))
         if not ready:
             return

@@ -29,7 +29,9 @@ class Ticker:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop ticking and close the pipe."""
+        """Stop ticking and close the pipe; harmless when that has been done."""
+        if self._ended:
+            return
         self._ended = True
         with contextlib.suppress(OSError):
             os.write(self.wake_write, b"x")

@@ -1,0 +1,101 @@
+"""The options that ``run`` and ``trace`` share, and how their values are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+#: Less does not hold the page tables and stack of a program; more than the address space of the guest is a mistake.
+MIN_MEMORY_BYTES, MAX_MEMORY_BYTES = 4 << 20, 64 << 40
+
+
+class Size(click.ParamType):
+    """Bytes, with a suffix K, M, G or T for powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not a size: use a number with K, M or G, such as 512M", param, ctx)
+        size = int(float(match[1]) * _UNITS[match[2].upper()])
+        if size < MIN_MEMORY_BYTES:
+            self.fail(f"{value} is too little: a guest needs at least 4M", param, ctx)
+        if size > MAX_MEMORY_BYTES:
+            self.fail(f"{value} is more than a guest can have: at most 64T", param, ctx)
+        return size
+
+
+class Assignment(click.ParamType):
+    """NAME=VALUE."""
+
+    name = "k=v"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+        return name, text
+
+
+class Seconds(click.ParamType):
+    """A positive number of seconds; suffixes s, m, h as timeout(1) has them."""
+
+    name = "sec"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh]?)", str(value))
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a time in seconds, such as 10, 0.5 or 2m", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class Directory(click.ParamType):
+    """A host directory."""
+
+    name = "dir"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            os.close(os.open(value, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        except (OSError, ValueError) as error:
+            self.fail(f"{value}: {getattr(error, 'strerror', None) or error}", param, ctx)
+        return str(value)
+
+
+_OPTIONS = (
+    click.option("--odf", is_flag=True, help="Begin with use_odf 1: the program's forks share page tables on demand."),
+    click.option("--root", type=Directory(), default="/", show_default=True, metavar="DIR",
+                 help="The host directory that the guest sees as /."),
+    click.option("--writable", multiple=True, metavar="PATH",
+                 help="Let writes at and below PATH reach the host. May be given several times."),
+    click.option("-E", "--env", type=Assignment(), multiple=True, metavar="K=V",
+                 help="Set a variable in the program's environment, which is otherwise yours. May be repeated."),
+    click.option("--cwd", metavar="DIR", help="The guest directory to start in. [default: the current one, if the guest "
+                 "has it, else /]"),
+    click.option("--memory", type=Size(), default="4G", show_default=True, metavar="SIZE",
+                 help="The guest's RAM: a number with K, M or G. The host pays only for what is touched."),
+    click.option("--timeout", type=Seconds(), metavar="SEC",
+                 help="End everything after SEC seconds, with exit status 124."),
+    click.option("--no-aslr", is_flag=True, help="Load programs, stacks and mappings at fixed addresses."),
+    click.option("--paranoid", is_flag=True,
+                 help="Check all invariants of memory after every kernel entry. Slow; for tests."),
+)
+#: The names under which make_options() of guest.runner takes them; --env is apart.
+GUEST_FIELDS = ("odf", "root", "writable", "cwd", "memory", "timeout", "no_aslr", "paranoid")
+
+
+def guest_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a guest is run."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
