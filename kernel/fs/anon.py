@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from kernel.errno import ENXIO, Errno
+from kernel.fs.file import File
 from kernel.fs.inode import Inode, SuperBlock
 from kernel.fs.uapi import ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, S_IFIFO, S_IFSOCK, SOCKFS_MAGIC
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from kernel.fs.dentry import Dentry
-    from kernel.fs.file import File
     from kernel.task.task import Task
 
 SOCKFS_DEV = 8
@@ -87,3 +87,15 @@ def socket_inode(task: Task) -> Inode:
 def anonymous_inode(task: Task) -> Inode:
     """The one inode that all anonymous files share."""
     return _of(task.kernel).anon_inode
+
+
+class AnonFile(File):
+    """A file on anonymous_inode(): it has no contents to seek in, but lseek says so politely (noop_llseek)."""
+
+    pollable = True
+
+    def __init__(self, task: Task, flags: int, name: bytes) -> None:
+        super().__init__(flags, anonymous_inode(task), b"anon_inode:[%s]" % name)
+
+    def seek(self, task: Task, offset: int, whence: int) -> int:
+        return self.pos

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EEXIST, EINVAL, ELOOP, ENOENT, EPERM, Errno
-from kernel.fs.anon import anonymous_inode
+from kernel.fs.anon import AnonFile
 from kernel.fs.file import File
 from kernel.fs.pollmask import ALWAYS, EPOLLET, EPOLLEXCLUSIVE, EPOLLONESHOT, EPOLLWAKEUP, POLLIN, POLLOUT, POLLRDNORM
 from kernel.fs.uapi import O_RDWR
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
 EP_MAX_NESTS = 4
-"""How deep epoll instances may watch each other."""
+"""How many times one instance may watch another in a row."""
 MAX_EVENTS = (1 << 31) // 12 - 1
 """EP_MAX_EVENTS: the most that maxevents may be."""
 
@@ -76,13 +76,11 @@ class EpollItem:
         return self.file.poll() & (self.events | ALWAYS) if self.events & ~_PRIVATE else 0
 
 
-class EpollFile(File):
+class EpollFile(AnonFile):
     """One interest list. ``ready`` keeps the order in which items became ready."""
 
-    pollable = True
-
     def __init__(self, task: Task) -> None:
-        super().__init__(O_RDWR, anonymous_inode(task), b"anon_inode:[eventpoll]")
+        super().__init__(task, O_RDWR, b"eventpoll")
         self.items: dict[tuple[int, File], EpollItem] = {}
         self.ready: dict[EpollItem, None] = {}
         self.queue = WaitQueue()
@@ -103,9 +101,8 @@ class EpollFile(File):
             raise Errno(EINVAL)
         if events & EPOLLEXCLUSIVE and (isinstance(file, EpollFile) or events & ~_EXCLUSIVE_OK & 0xFFFFFFFF):
             raise Errno(EINVAL)
-        if isinstance(file, EpollFile):
-            if file.watches(self) or _depth_below(file) + _depth_above(self) > EP_MAX_NESTS:
-                raise Errno(ELOOP)
+        if isinstance(file, EpollFile) and (file.watches(self) or _chain(self, file) > EP_MAX_NESTS + 1):
+            raise Errno(ELOOP)
         if (fd, file) in self.items:
             raise Errno(EEXIST)
         item = EpollItem(self, fd, file, events | ALWAYS, data)
@@ -211,6 +208,11 @@ class EpollFile(File):
     def release(self) -> None:
         for item in list(self.items.values()):
             item.detach()
+
+
+def _chain(upper: EpollFile, lower: EpollFile) -> int:
+    """How many instances the longest chain would have if ``upper`` watched ``lower``."""
+    return _depth_above(upper) + _depth_below(lower)
 
 
 def _depth_below(epoll: EpollFile) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errno import EAGAIN, EINVAL, Errno
-from kernel.fs.anon import anonymous_inode
-from kernel.fs.file import File
+from kernel.fs.anon import AnonFile
 from kernel.fs.pollmask import POLLERR, POLLIN, POLLOUT
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
 from kernel.task.wait import WaitQueue, sleep
@@ -19,13 +18,11 @@ ULLONG_MAX = (1 << 64) - 1
 EFD_SEMAPHORE = 1
 
 
-class EventFile(File):
+class EventFile(AnonFile):
     """The counter; invariant: 0 <= counter < 2**64 - 1."""
 
-    pollable = True
-
     def __init__(self, task: Task, count: int, flags: int, semaphore: bool) -> None:
-        super().__init__(O_RDWR | flags & O_NONBLOCK, anonymous_inode(task), b"anon_inode:[eventfd]")
+        super().__init__(task, O_RDWR | flags & O_NONBLOCK, b"eventfd")
         self.counter = count
         self.semaphore = semaphore
         self.queue = WaitQueue()

@@ -146,10 +146,10 @@ class Pipe:
         """F_SETPIPE_SZ: round ``size`` (bytes) up to a power-of-two number of pages; returns the new capacity.
 
         Raises:
-            Errno: EINVAL for 0 or over 2 GiB, EPERM above pipe-max-size without CAP_SYS_RESOURCE, EBUSY when the
+            Errno: EINVAL over 2 GiB, EPERM above pipe-max-size without CAP_SYS_RESOURCE, EBUSY when the
                 content would not fit.
         """
-        if not 0 < size <= 1 << 31:
+        if size > 1 << 31:
             raise Errno(EINVAL)
         slots = 1 << (max(size, PAGE_SIZE) + PAGE_SIZE - 1 >> 12).bit_length() - 1
         if slots << 12 < size:

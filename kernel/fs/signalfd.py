@@ -6,8 +6,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from kernel.errno import EAGAIN, EINVAL, Errno
-from kernel.fs.anon import anonymous_inode
-from kernel.fs.file import File
+from kernel.fs.anon import AnonFile
 from kernel.fs.pollmask import POLLIN
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
 from kernel.task.siginfo import SigInfo
@@ -46,13 +45,11 @@ def pack_siginfo(info: SigInfo) -> bytes:
     ).ljust(SIGINFO_SIZE, b"\0")
 
 
-class SignalFile(File):
+class SignalFile(AnonFile):
     """Reads the signals of ``mask`` that are pending for the *reading* task, its process's included."""
 
-    pollable = True
-
     def __init__(self, task: Task, mask: int, flags: int) -> None:
-        super().__init__(O_RDWR | flags & O_NONBLOCK, anonymous_inode(task), b"anon_inode:[signalfd]")
+        super().__init__(task, O_RDWR | flags & O_NONBLOCK, b"signalfd")
         self.kernel = task.kernel
         self.mask = mask & ~UNBLOCKABLE
         self.owner = task

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EAGAIN, EINVAL, Errno
-from kernel.fs.anon import anonymous_inode
-from kernel.fs.file import File
+from kernel.fs.anon import AnonFile
 from kernel.fs.pollmask import POLLIN
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
 from kernel.task.wait import WaitQueue, sleep
@@ -26,13 +25,11 @@ TFD_TIMER_ABSTIME = 1
 TFD_TIMER_CANCEL_ON_SET = 2
 
 
-class TimerFile(File):
+class TimerFile(AnonFile):
     """One timer. Deadlines are kept on the kernel's monotonic clock, in nanoseconds; 0 is disarmed."""
 
-    pollable = True
-
     def __init__(self, task: Task, clock_id: int, flags: int) -> None:
-        super().__init__(O_RDWR | flags & O_NONBLOCK, anonymous_inode(task), b"anon_inode:[timerfd]")
+        super().__init__(task, O_RDWR | flags & O_NONBLOCK, b"timerfd")
         self.kernel = task.kernel
         self.clock_id = clock_id
         self.settime_flags = 0
