@@ -11,6 +11,8 @@ from kernel.syscalls.table import syscall
 from kernel.syscalls.types import BufIn, BufOut, Enum, Fd, Flags, IovecIn, IovecOut, Offset, Size, ULong
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from kernel.fs.file import File
     from kernel.task.task import Task
 
@@ -47,8 +49,8 @@ def _writable(task: Task, fd: int) -> File:
 # -- one buffer -----------------------------------------------------------------------------------------------------
 
 
-@syscall(0, "read", fd=Fd, buf=BufOut("count"), count=Size)
-async def read(task: Task, fd: int, buf: int, count: int) -> int:
+@syscall(0, "read", blocking=True, fd=Fd, buf=BufOut("count"), count=Size)
+def read(task: Task, fd: int, buf: int, count: int) -> int | Awaitable[int]:
     file = task.files.get(fd)
     if not file.readable:
         raise Errno(EBADF)
@@ -56,21 +58,35 @@ async def read(task: Task, fd: int, buf: int, count: int) -> int:
         _check(buf, count)
     if file.direct:
         return file.read_user(task, buf, count if count < MAX_RW_COUNT else MAX_RW_COUNT)
-    data = await file.read(task, min(count, file.io_chunk))
+    if count > file.io_chunk:
+        count = file.io_chunk
+    data = file.try_read(task, count)
+    if data is None:
+        return _read_later(task, file, buf, count)
     return copy_out(task, buf, data) if data else 0
 
 
-@syscall(1, "write", fd=Fd, buf=BufIn("count"), count=Size)
-async def write(task: Task, fd: int, buf: int, count: int) -> int:
+async def _read_later(task: Task, file: File, buf: int, count: int, pos: int | None = None) -> int:
+    data = await file.read(task, count, pos)
+    return copy_out(task, buf, data) if data else 0
+
+
+@syscall(1, "write", blocking=True, fd=Fd, buf=BufIn("count"), count=Size)
+def write(task: Task, fd: int, buf: int, count: int) -> int | Awaitable[int]:
     file = task.files.get(fd)
     if not file.writable:
         raise Errno(EBADF)
     if buf + count > USER_MAX:
         _check(buf, count)
-    count = min(count, MAX_RW_COUNT)
+    if count > MAX_RW_COUNT:
+        count = MAX_RW_COUNT
     if file.direct:
         return file.write_user(task, buf, count)
-    return await _write_stream(task, file, buf, count)
+    if count > file.io_chunk:
+        return _write_stream(task, file, buf, count)
+    data = task.mm.read_some(buf, count) if count else b""
+    done = file.try_write(task, data)
+    return file.write(task, data) if done is None else done
 
 
 async def _write_stream(task: Task, file: File, buf: int, count: int) -> int:
@@ -90,8 +106,8 @@ async def _write_stream(task: Task, file: File, buf: int, count: int) -> int:
             return done
 
 
-@syscall(17, "pread64", fd=Fd, buf=BufOut("count"), count=Size, offset=Offset)
-async def pread64(task: Task, fd: int, buf: int, count: int, offset: int) -> int:
+@syscall(17, "pread64", blocking=True, fd=Fd, buf=BufOut("count"), count=Size, offset=Offset)
+def pread64(task: Task, fd: int, buf: int, count: int, offset: int) -> int | Awaitable[int]:
     if offset < 0:
         raise Errno(EINVAL)
     file = task.files.get(fd)
@@ -103,12 +119,11 @@ async def pread64(task: Task, fd: int, buf: int, count: int, offset: int) -> int
     count = min(count, MAX_RW_COUNT)
     if file.direct:
         return file.read_user(task, buf, count, offset)
-    data = await file.read(task, min(count, file.io_chunk), offset)
-    return copy_out(task, buf, data) if data else 0
+    return _read_later(task, file, buf, min(count, file.io_chunk), offset)
 
 
-@syscall(18, "pwrite64", fd=Fd, buf=BufIn("count"), count=Size, offset=Offset)
-async def pwrite64(task: Task, fd: int, buf: int, count: int, offset: int) -> int:
+@syscall(18, "pwrite64", blocking=True, fd=Fd, buf=BufIn("count"), count=Size, offset=Offset)
+def pwrite64(task: Task, fd: int, buf: int, count: int, offset: int) -> int | Awaitable[int]:
     if offset < 0:
         raise Errno(EINVAL)
     file = task.files.get(fd)
@@ -120,7 +135,7 @@ async def pwrite64(task: Task, fd: int, buf: int, count: int, offset: int) -> in
     count = min(count, MAX_RW_COUNT)
     if file.direct:
         return file.write_user(task, buf, count, offset)
-    return await file.write(task, task.mm.read_some(buf, min(count, file.io_chunk)) if count else b"", offset)
+    return file.write(task, task.mm.read_some(buf, min(count, file.io_chunk)) if count else b"", offset)
 
 
 # -- vectors --------------------------------------------------------------------------------------------------------
@@ -218,16 +233,22 @@ def _vector(task: Task, addr: int, count: int) -> Iovec:
     return result
 
 
-@syscall(19, "readv", fd=Fd, iov=IovecOut("iovcnt"), iovcnt=ULong)
-async def readv(task: Task, fd: int, iov: int, iovcnt: int) -> int:
+@syscall(19, "readv", blocking=True, fd=Fd, iov=IovecOut("iovcnt"), iovcnt=ULong)
+def readv(task: Task, fd: int, iov: int, iovcnt: int) -> int | Awaitable[int]:
     file = _readable(task, fd)
-    return await _read_vector(task, file, _vector(task, iov, iovcnt), None)
+    return _read_vector(task, file, _vector(task, iov, iovcnt), None)
 
 
-@syscall(20, "writev", fd=Fd, iov=IovecIn("iovcnt"), iovcnt=ULong)
-async def writev(task: Task, fd: int, iov: int, iovcnt: int) -> int:
+@syscall(20, "writev", blocking=True, fd=Fd, iov=IovecIn("iovcnt"), iovcnt=ULong)
+def writev(task: Task, fd: int, iov: int, iovcnt: int) -> int | Awaitable[int]:
     file = _writable(task, fd)
-    return await _write_vector(task, file, _vector(task, iov, iovcnt), None)
+    vector = _vector(task, iov, iovcnt)
+    total = sum(length for _, length in vector)
+    if total > file.io_chunk:
+        return _write_vector(task, file, vector, None)
+    data = _gather(task, vector)
+    done = file.try_write(task, data)
+    return file.write(task, data) if done is None else done
 
 
 @syscall(295, "preadv", fd=Fd, iov=IovecOut("iovcnt"), iovcnt=ULong, offset=Offset, offset_high=ULong)

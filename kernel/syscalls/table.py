@@ -5,7 +5,8 @@ A declaration names the arguments once; dispatch, the tracer and the coverage ta
     @syscall(0, "read", fd=Fd, buf=BufOut("count"), count=Size)
     async def read(task, fd, buf, count): ...
 
-A plain function never blocks. A coroutine may await ``kernel.task.wait`` functions and nothing else.
+A plain function never blocks. A coroutine may await ``kernel.task.wait`` functions and nothing else. A plain function
+declared ``blocking`` does its work at once where it can and else returns a coroutine: that keeps read and write fast.
 Handlers return an int (or None for 0) or raise ``Errno``.
 """
 
@@ -29,7 +30,7 @@ class Syscall:
     handler: Callable[..., Any]
     returns: Arg
     blocking: bool
-    """The handler is a coroutine function."""
+    """The handler is a coroutine function, or a function that may return a coroutine."""
     call: Callable[..., Any] = field(repr=False)
     """``call(task, regs)``: convert the six raw argument registers and run the handler."""
 
@@ -38,15 +39,15 @@ TABLE: dict[int, Syscall] = {}
 
 
 def syscall(
-    number: int, name: str, /, *, returns: Arg = Long, **args: Arg
+    number: int, name: str, /, *, returns: Arg = Long, blocking: bool = False, **args: Arg
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated handler as system call ``number`` of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl)."""
 
     def enter(handler: Callable[..., Any]) -> Callable[..., Any]:
         if number in TABLE:
             raise AssertionError(f"system call {number} is declared twice: {TABLE[number].name} and {name}")
-        row = Syscall(number, name, args, handler, returns, inspect.iscoroutinefunction(handler),
-                      _converter(handler, name, args))
+        blocks = blocking or inspect.iscoroutinefunction(handler)
+        row = Syscall(number, name, args, handler, returns, blocks, _converter(handler, name, args))
         TABLE[number] = row
         return handler
 

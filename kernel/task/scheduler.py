@@ -10,6 +10,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from emu.layout import M_OBSERVED, M_REGS, STOP_EXCEPTION, STOP_FAULT, STOP_INVALID, STOP_NONE, STOP_SYSCALL
@@ -190,7 +191,7 @@ class Scheduler:
             return self._finish(task, None, -ENOSYS)
         try:
             result = row.call(task, args)
-            if row.blocking:
+            if row.blocking and result.__class__ is CoroutineType:
                 task.coroutine = result
                 return self._resume(task)
         except Errno as error:
