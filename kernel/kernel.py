@@ -18,6 +18,7 @@ from kernel.fs.proc import ProcFs
 from kernel.fs.start import starting_context
 from kernel.fs.stdio import adopt_terminal, open_standard_streams
 from kernel.fs.sysfs import SysFs
+from kernel.mm.check import make_checker
 from kernel.mm.fault import fault
 from kernel.mm.memory import GATE_FRAME, KernelMemory
 from kernel.random import Random
@@ -95,8 +96,6 @@ class Kernel:
         self.vfs: Vfs
         self._mount_file_systems()
         if options.paranoid:
-            from kernel.mm.check import make_checker
-
             self.scheduler.after_entry = make_checker(self).check
 
     @property

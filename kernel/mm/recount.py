@@ -63,6 +63,10 @@ def _report(where: int, a: int, b: int, c: int, code: int) -> int:
     return code
 
 
+DIGEST_MASK = 0x00FF_FFFF_FFFF_FFFF
+"""Keeps a digest the same in wrapping machine arithmetic and in Python's."""
+
+
 @hot
 def _scan_table(m: int, table: int, seen_pages: int, hashes: int, where: int) -> int:
     """Count the pages of a table met for the first time; its own counters must agree."""
@@ -72,7 +76,7 @@ def _scan_table(m: int, table: int, seen_pages: int, hashes: int, where: int) ->
     zero = load64(m + K_ZERO)
     for i in range(ENTRIES):
         pte = load64(entries + i * 8)
-        digest = digest * 31 + (pte & ~(PTE_A | PTE_W))
+        digest = (digest * 31 + (pte & ~(PTE_A | PTE_W))) & DIGEST_MASK
         if pte & PTE_P:
             present += 1
             frame = (pte & PTE_FRAME) >> 12
