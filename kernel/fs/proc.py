@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from kernel.errno import ENOENT, Errno
+from kernel.errno import ENOENT
 from kernel.fs.inode import Inode, StatFs
 from kernel.fs.proc_entry import entry_ino
 from kernel.fs.proc_fd import parse_fd
@@ -32,6 +32,8 @@ _SELF_INO, _THREAD_SELF_INO = 4026531840, 4026531841
 
 class ProcSuperBlock(PseudoSuperBlock):
     """The file system; statfs shows a file system without blocks."""
+
+    create_error = ENOENT
 
     def statfs(self) -> StatFs:
         return super().statfs()._replace(type=PROC_SUPER_MAGIC, fsid=0)
@@ -73,9 +75,6 @@ class ProcFs(PseudoDir):
             if process is not None:
                 processes.append((b"%d" % pid, entry_ino(process, "."), S_IFDIR >> 12))
         return [*super().readdir(task), *processes]
-
-    def create(self, task: Task, name: bytes, mode: int) -> Inode:
-        raise Errno(ENOENT)
 
 
 def _process(kernel: Any, number: int) -> Task | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from kernel.errno import EACCES, EBADF, EINVAL, ENOENT, EPERM, Errno
+from kernel.errno import EBADF, EINVAL, ENOENT, EPERM, Errno
 from kernel.fs.inode import Inode, SuperBlock
 from kernel.fs.proc_entry import check_access, entry_ino, is_alive, set_owner
 from kernel.fs.seqfile import GeneratedInode, PseudoDirectoryFile, PseudoInode
@@ -154,9 +154,6 @@ class FdDir(PseudoInode):
         name, kind = ("fdinfo/", S_IFREG) if self._info else ("fd/", S_IFLNK)
         numbers = sorted(fd for fd, _ in target.files.items())
         return [(b"%d" % fd, entry_ino(target, name, fd + 1), kind >> 12) for fd in numbers]
-
-    def create(self, task: Task, name: bytes, mode: int) -> Inode:
-        raise Errno(EACCES)
 
     def open(self, task: Task, dentry: Dentry, flags: int) -> File:
         return PseudoDirectoryFile(dentry, flags)

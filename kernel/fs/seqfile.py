@@ -32,6 +32,8 @@ class PseudoSuperBlock(SuperBlock):
 
     blksize = 1024
     file_size = 0
+    create_error = EPERM
+    """What an attempt to make something gives; procfs says ENOENT, for its lookup fails before."""
 
 
 class PseudoInode(Inode):
@@ -46,6 +48,24 @@ class PseudoInode(Inode):
     def setattr(self, task: Task | None, **changes: int) -> None:
         if "mode" in changes or "uid" in changes or "gid" in changes:
             raise Errno(EPERM)
+
+    def create(self, task: Task, name: bytes, mode: int) -> Inode:
+        raise self._refused()
+
+    def mkdir(self, task: Task, name: bytes, mode: int) -> Inode:
+        raise self._refused()
+
+    def mknod(self, task: Task, name: bytes, mode: int, rdev: int) -> Inode:
+        raise self._refused()
+
+    def symlink(self, task: Task, name: bytes, target: bytes) -> Inode:
+        raise self._refused()
+
+    def link(self, task: Task, name: bytes, inode: Inode) -> None:
+        raise self._refused()
+
+    def _refused(self) -> Errno:
+        return Errno(getattr(self.sb, "create_error", EPERM))
 
     def truncate(self, task: Task | None, size: int) -> None:
         """O_TRUNC, as in ``echo 1 > file``, changes nothing."""
@@ -183,9 +203,6 @@ class PseudoDir(PseudoInode):
 
     def readdir(self, task: Task) -> Iterable[tuple[bytes, int, int]]:
         return [(name, inode.ino, inode.kind >> 12) for name, inode in self.entries.items()]
-
-    def create(self, task: Task, name: bytes, mode: int) -> Inode:
-        raise Errno(EPERM)
 
     def open(self, task: Task, dentry: Dentry, flags: int) -> File:
         return PseudoDirectoryFile(dentry, flags)
