@@ -53,6 +53,8 @@ class KernelMemory:
         count = max(size_bytes >> PAGE_SHIFT, 64)
         self.memory = memory = Memory(count)
         self.m = memory.m
+        self.ram = memory.ram.view
+        """All of guest memory: frame N at N * PAGE_SIZE."""
         self._tables = {
             K_REFS: Reservation(count * 4), K_KIND: Reservation(count), K_COUNTS: Reservation(count * 8),
             K_FREE: Reservation(count * 4), K_MAPPINGS: Reservation(MAX_MAPPINGS * MP_BYTES),

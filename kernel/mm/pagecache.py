@@ -116,28 +116,41 @@ class PageCache:
         count = min(count, self.size - offset)
         if count <= 0:
             return b""
-        first, last = offset >> PAGE_SHIFT, (offset + count - 1) >> PAGE_SHIFT
-        here = self.frames[first : last + 1]
-        if not here.any():
+        first, inside = offset >> PAGE_SHIFT, offset & (PAGE_SIZE - 1)
+        frames = self.frames
+        if inside + count <= PAGE_SIZE:
+            frame = frames.item(first) if first < frames.size else 0
+            if not frame:
+                return self._read_backing(offset, count)
+            start = (frame << PAGE_SHIFT) + inside
+            return self.memory.ram[start : start + count].tobytes()
+        return self._read_pages(offset, count)
+
+    def _read_pages(self, offset: int, count: int) -> bytes:
+        """``read`` over more than one page: runs of neighbouring frames, or of absent pages, are copied in one go."""
+        first, end = offset >> PAGE_SHIFT, offset + count
+        row = self.frames[first : ((end - 1) >> PAGE_SHIFT) + 1].tolist()
+        row += [0] * (((end - 1) >> PAGE_SHIFT) + 1 - first - len(row))
+        if not any(row):
             return self._read_backing(offset, count)
-        parts = []
-        end = offset + count
-        while offset < end:
-            index = offset >> PAGE_SHIFT
-            inside = offset & (PAGE_SIZE - 1)
-            size = min(end - offset, PAGE_SIZE - inside)
-            frame = int(self.frames[index]) if index < self.frames.size else 0
+        ram, parts, i = self.memory.ram, [], 0
+        while i < len(row):
+            frame, stop = row[i], i + 1
             if frame:
-                parts.append(self.memory.page(frame)[inside : inside + size])
-            else:
-                # A run of pages that are not here is one read of the backing.
-                stop = index + 1
-                while stop << PAGE_SHIFT < end and not (stop < self.frames.size and self.frames[stop]):
+                while stop < len(row) and row[stop] == frame + stop - i:
                     stop += 1
-                size = min(end, stop << PAGE_SHIFT) - offset
+            else:
+                while stop < len(row) and not row[stop]:
+                    stop += 1
+            size = min(end, (first + stop) << PAGE_SHIFT) - offset
+            if frame:
+                start = (frame << PAGE_SHIFT) + (offset & (PAGE_SIZE - 1))
+                parts.append(ram[start : start + size])
+            else:
                 parts.append(memoryview(self._read_backing(offset, size)))
             offset += size
-        return b"".join(parts)
+            i = stop
+        return parts[0].tobytes() if len(parts) == 1 else b"".join(parts)
 
     def _read_backing(self, offset: int, count: int) -> bytes:
         data = bytearray(count)
