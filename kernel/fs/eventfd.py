@@ -45,7 +45,7 @@ class EventFile(AnonFile):
         return data
 
     def try_write(self, task: Task, data: bytes, pos: int | None = None) -> int | None:
-        if len(data) < 8:
+        if len(data) != 8:
             raise Errno(EINVAL)
         added = int.from_bytes(data[:8], "little")
         if added == ULLONG_MAX:

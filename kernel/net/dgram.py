@@ -18,6 +18,7 @@ from kernel.net.uapi import (
 )
 from kernel.net.unix import (
     ESTABLISHED,
+    MAX_FRAGS_SIZE,
     PAGE_SIZE,
     SKB_MAX_ALLOC,
     UNCONNECTED_STATE,
@@ -83,7 +84,7 @@ class MessageSocket(UnixSocket):
             if other.peer is self or len(other.receive) <= other.backlog:
                 break
             await self.wait(other.write_queue, deadline_ns)
-        paged = max(0, len(data) - SKB_MAX_ALLOC) + PAGE_SIZE - 1 & -PAGE_SIZE
+        paged = min(max(0, len(data) - SKB_MAX_ALLOC) + PAGE_SIZE - 1 & -PAGE_SIZE, MAX_FRAGS_SIZE)
         mine = Ancillary(extra.files, extra.cred)
         extra.files = []
         self.attach_credentials(task, mine, other)

@@ -73,6 +73,7 @@ _SKB_OVERHEAD = 256
 _SHARED_INFO = 320
 SKB_MAX_HEAD = PAGE_SIZE - _SHARED_INFO
 SKB_MAX_ALLOC = 4 * PAGE_SIZE - _SHARED_INFO
+MAX_FRAGS_SIZE = 17 * PAGE_SIZE
 
 
 def truesize(linear: int, paged: int) -> int:

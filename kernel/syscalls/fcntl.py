@@ -26,6 +26,7 @@ from kernel.fs.uapi import (
     SEEK_CUR,
     SEEK_END,
     SEEK_SET,
+    TMPFS_MAGIC,
 )
 from kernel.syscalls.install import install_new
 from kernel.syscalls.table import syscall
@@ -33,6 +34,7 @@ from kernel.syscalls.types import Enum, Fd, Flags, Hex
 
 if TYPE_CHECKING:
     from kernel.fs.file import File
+    from kernel.fs.inode import Inode
     from kernel.task.task import Task
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = 0, 1, 2, 3, 4
@@ -127,7 +129,7 @@ async def fcntl(task: Task, fd: int, cmd: int, arg: int) -> int:
             raise Errno(EBADF)
         return ring.max_slots * pipe.PAGE_SIZE
     if cmd in (F_ADD_SEALS, F_GET_SEALS):
-        return _seals(file, cmd, arg & 0xFFFFFFFF)
+        return _seals(task, file, cmd, arg & 0xFFFFFFFF)
     return _owner(task, file, cmd, arg)
 
 
@@ -182,11 +184,11 @@ def _owner(task: Task, file: File, cmd: int, arg: int) -> int:
     return 0
 
 
-def _seals(file: File, cmd: int, seals: int) -> int:
+def _seals(task: Task, file: File, cmd: int, seals: int) -> int:
     """F_ADD_SEALS and F_GET_SEALS: memfd_create(2) and tmpfs files."""
     inode = file.inode
     held = getattr(inode, "seals", None)
-    if held is None:
+    if held is None or inode.sb.magic != TMPFS_MAGIC:
         raise Errno(EINVAL)
     if cmd == F_GET_SEALS:
         return held
@@ -196,12 +198,22 @@ def _seals(file: File, cmd: int, seals: int) -> int:
         raise Errno(EINVAL)
     if held & F_SEAL_SEAL:
         raise Errno(EPERM)
-    if seals & F_SEAL_WRITE and not held & F_SEAL_WRITE and getattr(inode.cache, "writable_mappings", 0):
+    if seals & F_SEAL_WRITE and not held & F_SEAL_WRITE and _mapped_for_writing(task, inode):
         raise Errno(EBUSY)
     if seals & F_SEAL_EXEC and inode.mode & 0o111:
         seals |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
     inode.seals = held | seals
     return 0
+
+
+def _mapped_for_writing(task: Task, inode: Inode) -> bool:
+    """Could somebody write to the file through a shared mapping (mapping_deny_writable)?"""
+    spaces = {other.mm for other in task.kernel.tasks.values() if other.mm is not None}
+    return any(
+        vma.shared and vma.file is not None and vma.file.inode is inode and vma.file.writable
+        for mm in spaces
+        for vma in mm.vma_rows()
+    )
 
 
 # -- record locks ----------------------------------------------------------------------------------------------------
