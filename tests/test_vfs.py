@@ -255,3 +255,42 @@ def test_listing_survives_removal(k: MiniKernel) -> None:
     assert sorted(seen) == sorted([b".", b".."] + [b"%d" % i for i in range(50)])
     assert k.call("getdents64", fd, buffer, 10) == 0
     assert k.call("rmdir", b"/many") == 0
+
+
+def test_very_deep_directories(k: MiniKernel) -> None:
+    depth = 5000
+    for _ in range(depth):
+        assert k.call("mkdir", b"d", 0o755) == 0
+        assert k.call("chdir", b"d") == 0
+    assert k.call("getcwd", k.task.mm.room(8192), 8192) == -errno.ENAMETOOLONG
+    k.vfs._prune(k.vfs.root)
+    assert k.call("open", b".", O_DIRECTORY) >= 0
+    k.task.fs.cwd = k.vfs.root
+    k.task.files.close_all()
+    k.vfs._prune(k.vfs.root)
+    assert k.call("open", b"d/d/d/d", O_DIRECTORY) >= 0
+    assert k.call("mkdir", b"d", 0o755) == -errno.EEXIST
+
+
+def test_files_in_memory_are_limited(k: MiniKernel) -> None:
+    sb = k.vfs.root.inode.sb
+    sb.max_inodes = sb.own_inodes + 3
+    assert [k.write_all(b"/f%d" % i, b"") for i in range(4)] == [0, 0, 0, -errno.ENOSPC]
+    assert k.call("unlink", b"/f1") == 0
+    assert k.call("mkdir", b"/f1", 0o755) == 0
+    assert k.call("symlink", b"x", b"/x") == -errno.ENOSPC
+    assert k.call("rmdir", b"/f1") == 0
+    assert k.call("unlink", b"/dir/file") == 0  # a host file gives no room back
+    assert k.write_all(b"/f1", b"") == 0
+    assert k.write_all(b"/f9", b"") == -errno.ENOSPC
+
+
+def test_memory_full(tree: Path) -> None:
+    k = MiniKernel(str(tree), memory_bytes=4 << 20)
+    fd = k.call("open", b"/big", O_RDWR | O_CREAT, 0o644)
+    data = k.task.mm.put(bytes(1 << 20))
+    results = [k.call("write", fd, data, 1 << 20) for _ in range(6)]
+    assert results[-1] == -errno.ENOSPC
+    assert results[0] == 1 << 20
+    assert k.call("ftruncate", fd, 0) == 0
+    assert k.call("write", fd, data, 1 << 20) == 1 << 20

@@ -75,8 +75,8 @@ class FlatMemory:
 class MiniKernel:
     """``kernel`` and one task; ``call(name, …)`` makes a system call with Python values for pointers."""
 
-    def __init__(self, root: str, writable: list[str] | None = None) -> None:
-        self.options = SimpleNamespace(root=root, writable=writable or [], memory_bytes=256 << 20)
+    def __init__(self, root: str, writable: list[str] | None = None, memory_bytes: int = 256 << 20) -> None:
+        self.options = SimpleNamespace(root=root, writable=writable or [], memory_bytes=memory_bytes)
         self.clock = SimpleNamespace(realtime_ns=time.time_ns, monotonic_ns=time.monotonic_ns)
         self.memory = KernelMemory(self.options.memory_bytes)
         self.random = SimpleNamespace(bytes=lambda n: b"r" * n)

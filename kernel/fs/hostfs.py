@@ -318,8 +318,13 @@ class HostDir(_HostInode):
 
     def path(self) -> bytes:
         """Below the tree's root."""
-        parent, name = self.place
-        return join(parent.path(), name) if parent is not None else name
+        names = []
+        here: HostDir | None = self
+        while here is not None:
+            parent, name = here.place
+            names.append(name)
+            here = parent
+        return b"/".join(name for name in reversed(names) if name)
 
     def where(self) -> tuple[bytes, bytes]:
         return self.path(), b""

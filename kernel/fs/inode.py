@@ -79,6 +79,9 @@ class SuperBlock:
         self.statx_attributes = 0x203000
         """``stx_attributes_mask``: AUTOMOUNT, MOUNT_ROOT and DAX for all file systems."""
         self._next_ino = first_ino
+        self.own_inodes = 0
+        """Files that exist in memory alone, kept below ``max_inodes`` (ENOSPC)."""
+        self.max_inodes = 1 << 62
         self.now = kernel.clock.realtime_ns
         """The time stamps' clock."""
 

@@ -369,19 +369,22 @@ class Vfs:
             self._prune(self.root)
         return child
 
-    def _prune(self, dentry: Dentry) -> None:
+    def _prune(self, top: Dentry) -> None:
         """Forget entries that nobody holds; their file systems find them again."""
-        children = dentry.children
-        for name in list(children):
-            child = children[name]
-            if child is None:
-                del children[name]
-                continue
-            if child.children:
-                self._prune(child)
-            # references: ``children``, ``child`` and getrefcount's own argument
-            if not child.children and not child.is_mount and sys.getrefcount(child) <= 3:
-                del children[name]
+        parents, order = [top], []
+        while parents:  # not recursive: a guest can nest directories as deep as it likes
+            dentry = parents.pop()
+            order.append(dentry)
+            parents += [child for child in dentry.children.values() if child is not None and child.children]
+        dentry = top
+        while order:
+            dentry = order.pop()  # children come before their parents
+            children = dentry.children
+            for name in list(children):
+                child = children[name]
+                # references: ``children``, ``child`` and getrefcount's own argument
+                if child is None or not (child.children or child.is_mount or sys.getrefcount(child) > 3):
+                    del children[name]
 
     # -- keeping the cache true
 

@@ -21,7 +21,7 @@ from kernel.errno import EACCES, ETXTBSY, Errno
 from kernel.fs.hosttree import HostBacking, HostTree, join
 from kernel.fs.inode import Inode, StatFs, SuperBlock
 from kernel.fs.regular import RegularFile
-from kernel.fs.tmpfs import MemDir, MemFile, MemInode, MemSpecial, MemSymlink
+from kernel.fs.tmpfs import INODE_BYTES, MemDir, MemFile, MemInode, MemSpecial, MemSymlink
 from kernel.fs.uapi import O_TRUNC, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class OverlayFs(SuperBlock):
         figures = tree.statfs()
         root = cast(os.stat_result, tree.lstat(b"", b""))
         super().__init__(kernel, b"overlay", figures[0], root.st_dev, FIRST_NEW_INO)
+        self.max_inodes = kernel.options.memory_bytes // INODE_BYTES
         self.multigrain = True
         self.statx_attributes = 0x303874
         self.loaded: WeakValueDictionary[tuple[int, int], Inode] = WeakValueDictionary()
@@ -79,7 +80,10 @@ class OverlayFs(SuperBlock):
 
     def forget(self, inode: Inode) -> None:
         """The last name of ``inode`` is gone."""
-        self.pinned.discard(inode)
+        if isinstance(inode, _OverlayInode):
+            self.pinned.discard(inode)
+        else:
+            self.own_inodes -= 1
 
     def statfs(self) -> StatFs:
         figures = self.tree.statfs()

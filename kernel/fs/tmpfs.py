@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from kernel.task.task import Task
 
 PAGE = 4096
+XATTR_SPACE = 3 * PAGE
+"""Bytes of names and values that one file may have."""
+INODE_BYTES = 1 << 14
+"""Guest memory for each file that may exist in memory: they cost the emulator memory that it does not count."""
 
 
 class MemInode(Inode):
@@ -81,6 +85,8 @@ class MemInode(Inode):
             raise Errno(ENODATA)
         if len(value) > PAGE:
             raise Errno(ENOSPC if len(value) <= 65536 else ERANGE)
+        if sum(map(len, xattrs)) + sum(map(len, xattrs.values())) + len(name) + len(value) > XATTR_SPACE:
+            raise Errno(ENOSPC)
         xattrs[name] = value
         self.ctime = self.sb.now()
         self.changed()
@@ -108,6 +114,8 @@ class MemFile(MemInode):
         cache = getattr(self, "cache", None)
         if cache is not None:
             cache.release()
+            if cache.backing is not None:
+                cache.backing.close()
 
     @property
     def size(self) -> int:
@@ -244,7 +252,14 @@ class MemDir(MemInode):
                 mode &= ~S_ISGID
         return mode, cred.fsuid, gid
 
+    def _check_room(self) -> None:
+        """ENOSPC when the file system has as many files as it may."""
+        if self.sb.own_inodes >= self.sb.max_inodes:
+            raise Errno(ENOSPC)
+
     def _enter(self, name: bytes, inode: Inode) -> Inode:
+        self._check_room()
+        self.sb.own_inodes += 1
         self._set(name, inode)
         self._modified()
         return inode
@@ -282,10 +297,14 @@ class MemDir(MemInode):
         return self._enter(name, MemSymlink(self.sb, target, uid, gid))
 
     def link(self, task: Task, name: bytes, inode: Inode) -> None:
+        if inode.nlink == 0:
+            self._check_room()
+            self.sb.own_inodes += 1
         inode.nlink += 1
         inode.ctime = self.sb.now()
         inode.changed()
-        self._enter(name, inode)
+        self._set(name, inode)
+        self._modified()
 
     # -- removing and moving them
 
@@ -368,6 +387,7 @@ class TmpFs(SuperBlock):
     def __init__(self, kernel: Any, dev: int, kind: bytes = b"tmpfs", mode: int = 0o1777) -> None:
         super().__init__(kernel, kind, TMPFS_MAGIC, dev)
         self.root = MemDir(self, S_IFDIR | mode)
+        self.max_inodes = kernel.options.memory_bytes // INODE_BYTES
         self.multigrain = kind == b"tmpfs"
         self.statx_attributes = 0x203070
 
@@ -377,10 +397,14 @@ class TmpFs(SuperBlock):
 
     def forget(self, inode: Inode) -> None:
         """The last name of ``inode`` is gone."""
+        self.own_inodes -= 1
 
     def statfs(self) -> StatFs:
         total, free = memory_pages(self.kernel)
-        return StatFs(self.magic, PAGE, total, free, free, total, free, self.dev, 255, PAGE, 0x20 | 0x1000)
+        files = self.max_inodes
+        return StatFs(
+            self.magic, PAGE, total, free, free, files, files - self.own_inodes, self.dev, 255, PAGE, 0x20 | 0x1000
+        )
 
 
 def memory_pages(kernel: Any) -> tuple[int, int]:
