@@ -252,12 +252,7 @@ def write_forced(mm: AddressSpace, address: int, data: bytes) -> int:
     """Write likewise: read-only private pages are copied first; read-only shared ones are refused."""
     done = 0
     while done < len(data):
-        try:
-            wrote = mm.write_some(address + done, data[done:])
-        except Errno as error:
-            if error.code != EFAULT:
-                raise
-            wrote = 0
+        wrote = mm.write_some(address + done, data[done:])
         if not wrote:
             here = address + done
             piece = data[done : done + PAGE - here % PAGE]

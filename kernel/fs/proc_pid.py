@@ -123,14 +123,11 @@ class PidDir(PseudoInode):
         self.nlink = 2 + sum(1 for kind, _, _ in entries.values() if kind == S_IFDIR)
         set_owner(self, target)
 
-    def permission(self, task: Task, mask: int) -> None:
-        """Searching the directory of a process that has gone fails with ESRCH (proc_pid_permission)."""
-        check_alive(self.target)
-        super().permission(task, mask)
-
     def lookup(self, task: Task, name: bytes) -> Inode | None:
+        """The entry; ESRCH when the process has gone (proc_pid_permission)."""
+        check_alive(self.target)
         entry = self._entries.get(name)
-        if entry is None or not is_alive(self.target):
+        if entry is None:
             return None
         return entry[2](self.sb, self.target, self._prefix + name.decode())
 

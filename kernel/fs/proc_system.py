@@ -52,13 +52,11 @@ def cpuinfo(task: Task) -> str:
     lines = []
     for name, value in _CPUINFO:
         tabs = "\t" * max(1, 2 - len(name) // 8)
-        shown = f" {value}" if value != "" else " " if name == "bugs" else ""
-        lines.append(f"{name}{tabs if name not in _NO_TAB else ''}:{shown}".rstrip() if value == "" else
-                     f"{name}{tabs if name not in _NO_TAB else ''}:{shown}")
+        lines.append(f"{name}{'' if name in _NO_TAB else tabs}:" + (f" {value}" if value != "" else ""))
     return "\n".join(lines) + "\n\n"
 
 
-_NO_TAB = frozenset(("address sizes", "power management"))
+_NO_TAB = frozenset(("power management",))
 
 
 def meminfo(task: Task) -> str:

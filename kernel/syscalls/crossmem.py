@@ -91,11 +91,13 @@ def _transfer(
         count = min(from_.left(), to.left(), room - done, _CHUNK)
         try:
             data = source.read_some(from_.address(), count)
-            moved = sink.write_some(to.address(), data)
         except Errno as error:
             if error.code != EFAULT or not done:
                 raise
             break
+        moved = sink.write_some(to.address(), data)
+        if not moved and not done:
+            raise Errno(EFAULT)
         done += moved
         if moved < count:
             break

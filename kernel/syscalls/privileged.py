@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errno import EACCES, EBADF, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, Errno
+from kernel.fs.uapi import AT_FDCWD
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Fd, Flags, Int, Path, Ptr, Size, Str, UInt, ULong
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from kernel.task.task import Task
 
 PATH_MAX = 4096
-_UMOUNT_FLAGS = 1 | 2 | 4 | 8
+UMOUNT_NOFOLLOW = 8
+_UMOUNT_FLAGS = 1 | 2 | 4 | UMOUNT_NOFOLLOW
 """MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW."""
 
 
@@ -24,11 +26,12 @@ _UMOUNT_FLAGS = 1 | 2 | 4 | 8
     165, "mount", source=Path, target=Path, filesystemtype=Str, mountflags=Flags("mount_flags", "u64"), data=Ptr,
 )  # fmt: skip
 def mount(task: Task, source: int, target: int, kind: int, flags: int, data: int) -> None:
-    for address in (kind, source, target):
+    for address in (kind, source):
         if address:
             task.mm.cstring(address, PATH_MAX)
     if data:
         task.mm.read_some(data, 1)
+    task.kernel.vfs.resolve(task, AT_FDCWD, task.mm.cstring(target, PATH_MAX))
     raise Errno(EPERM)
 
 
@@ -36,7 +39,7 @@ def mount(task: Task, source: int, target: int, kind: int, flags: int, data: int
 def umount2(task: Task, target: int, flags: int) -> None:
     if flags & ~_UMOUNT_FLAGS:
         raise Errno(EINVAL)
-    task.mm.cstring(target, PATH_MAX)
+    task.kernel.vfs.resolve(task, AT_FDCWD, task.mm.cstring(target, PATH_MAX), not flags & UMOUNT_NOFOLLOW)
     raise Errno(EPERM)
 
 

@@ -78,12 +78,9 @@ def getrandom(task: Task, buf: int, count: int, flags: int) -> int:
     done = 0
     while done < count:
         chunk = task.kernel.random.bytes(min(count - done, _RANDOM_CHUNK))
-        try:
-            written = task.mm.write_some(buf + done, chunk)
-        except Errno as error:
-            if error.code != EFAULT or not done:
-                raise
-            break
+        written = task.mm.write_some(buf + done, chunk)
+        if not written and not done:
+            raise Errno(EFAULT)
         done += written
         if written < len(chunk):
             break
