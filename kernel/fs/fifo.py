@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errno import ENXIO, Errno
+from kernel.fs.anon import PipeInode
 from kernel.fs.pipe import Pipe, PipeFile
 from kernel.fs.uapi import O_NONBLOCK
 from kernel.task.wait import sleep
@@ -35,6 +36,9 @@ async def open_fifo(task: Task, dentry: Dentry, flags: int) -> FifoFile:
         pipe = inode.pipe = Pipe()
     file = FifoFile(pipe, flags, inode, b"", dentry)
     nonblocking = flags & O_NONBLOCK
+    if isinstance(inode, PipeInode):  # a pipe opened again through /proc/<pid>/fd waits for nobody
+        pipe.add_end(file.readable, file.writable)
+        return file
     if not file.readable and nonblocking and not pipe.readers:
         if not pipe.writers:
             inode.pipe = None
