@@ -130,6 +130,13 @@ def _epoll_ctl(c: Call) -> str:
     return f"{fd_text(c, c.regs[0])}, {enum_table('epoll_ctl').text(op)}, {fd_text(c, c.regs[2])}, {event}"
 
 
+def _pipe2(c: Call) -> str:
+    # open flags without an access mode: 0 is 0
+    flags = flag_table("open_bits").text(c.uint32(1))
+    c.rest = lambda c: f"{pointer(c.arg(0)) if c.failed else array(c, 'int', c.arg(0), 2)}, {flags}"
+    return ""
+
+
 def _socket(c: Call) -> str:
     family = c.uint32(0)
     return f"{_family_type(c)}, {_protocol(family, c.uint32(2))}"
@@ -316,6 +323,9 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "epoll_pwait": lambda c: _epoll(c, str(c.int32(3)), True),
     "epoll_pwait2": lambda c: _epoll(c, one(c, "timespec", c.arg(3)), True),
     "epoll_ctl": _epoll_ctl,
+    "pipe2": _pipe2,
+    "dup3": lambda c: (f"{fd_text(c, c.regs[0])}, {fd_text(c, c.regs[1])}, "
+                       f"{flag_table('open_bits').text(c.uint32(2))}"),
     "socket": _socket,
     "socketpair": _socketpair,
     "connect": _address_in,

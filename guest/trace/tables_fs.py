@@ -14,19 +14,17 @@ _STATX_SYNC = EnumTable(
     },
 )
 
+_OPEN_BITS = [
+    (0x40, "O_CREAT"), (0x80, "O_EXCL"), (0x100, "O_NOCTTY"), (0x200, "O_TRUNC"), (0x400, "O_APPEND"),
+    (0x800, "O_NONBLOCK"), (0x101000, "O_SYNC"), (0x1000, "O_DSYNC"), (0x100000, "__O_SYNC"),
+    (0x4000, "O_DIRECT"), (0x8000, "O_LARGEFILE"), (0x20000, "O_NOFOLLOW"), (0x40000, "O_NOATIME"),
+    (0x80000, "O_CLOEXEC"), (0x200000, "O_PATH"), (0x410000, "O_TMPFILE"), (0x400000, "__O_TMPFILE"),
+    (0x10000, "O_DIRECTORY"), (0x2000, "FASYNC"),
+]
+
 FLAGS: dict[str, FlagTable] = {
-    "open": FlagTable(
-        None,
-        [
-            (0x40, "O_CREAT"), (0x80, "O_EXCL"), (0x100, "O_NOCTTY"), (0x200, "O_TRUNC"), (0x400, "O_APPEND"),
-            (0x800, "O_NONBLOCK"), (0x101000, "O_SYNC"), (0x1000, "O_DSYNC"), (0x100000, "__O_SYNC"),
-            (0x4000, "O_DIRECT"), (0x8000, "O_LARGEFILE"), (0x20000, "O_NOFOLLOW"), (0x40000, "O_NOATIME"),
-            (0x80000, "O_CLOEXEC"), (0x200000, "O_PATH"), (0x410000, "O_TMPFILE"), (0x400000, "__O_TMPFILE"),
-            (0x10000, "O_DIRECTORY"), (0x2000, "FASYNC"),
-        ],
-        choice_mask=3,
-        choice=_ACCESS_MODE,
-    ),
+    "open": FlagTable(None, _OPEN_BITS, choice_mask=3, choice=_ACCESS_MODE),
+    "open_bits": FlagTable("O_???", _OPEN_BITS),
     "access": FlagTable(
         "?_OK",
         [
@@ -82,7 +80,7 @@ FLAGS: dict[str, FlagTable] = {
     "flock": FlagTable(
         "LOCK_???",
         [
-            (0xc0, "LOCK_RW"), (1, "LOCK_SH"), (2, "LOCK_EX"), (4, "LOCK_NB"), (8, "LOCK_UN"), (0x20, "LOCK_MAND"),
+            (1, "LOCK_SH"), (2, "LOCK_EX"), (4, "LOCK_NB"), (8, "LOCK_UN"), (0x20, "LOCK_MAND"), (0xc0, "LOCK_RW"),
             (0x40, "LOCK_READ"), (0x80, "LOCK_WRITE"),
         ],
     ),

@@ -22,6 +22,7 @@ from guest.trace.text import ERRORS
 from kernel.syscalls.table import Syscall
 
 _FLUSH_LINES = 256
+_NEVER_RETURN = (60, 231)  # exit and exit_group
 
 
 @dataclass
@@ -156,8 +157,11 @@ class Tracer:
                     self._suspend_open()
                 call.text = self._leader(tid, number) + text
                 self._open = call
-                if self._live and (row is None or row.blocking):
+                if self._live and row is not None and row.blocking:
                     self._show_open(call)
+            if number in _NEVER_RETURN:
+                self._calls[tid] = None
+                self._abandon(call, tid)
         if self._timed:
             call.start_ns = time.perf_counter_ns()
 
@@ -173,9 +177,11 @@ class Tracer:
         call = self._calls.pop(tid, None)
         if call is None:
             return
-        printer = self._rows[number]
-        assert printer is not None
+        printer = call.printer
         elapsed_ns = time.perf_counter_ns() - call.start_ns if self._timed else 0
+        if result <= -512 and task.dying:
+            self._calls[tid] = call  # killed inside: the call never returns
+            return
         call.result = result
         failed = -4096 < result < 0
         if self.summary is not None:

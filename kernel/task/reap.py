@@ -53,7 +53,14 @@ async def wait_for_child(task: Task, selects: Callable[[ThreadGroup], bool], opt
             raise Errno(ECHILD)
         if options & WNOHANG:
             return Report()
-        await sleep(task.group.child_wait)
+        try:
+            await sleep(task.group.child_wait)
+        except Errno:
+            # do_wait looks once more before it gives way to the signal, which is SIGCHLD more often than not
+            report, _ = _look(task, selects, options)
+            if report is not None:
+                return report
+            raise
 
 
 def _look(task: Task, selects: Callable[[ThreadGroup], bool], options: int) -> tuple[Report | None, bool]:

@@ -1,0 +1,87 @@
+"""The printers against strace: the same calls of the same host process, shown by both, must read the same.
+
+No emulator takes part: ``ptrace_host`` feeds the tracer from a real process (see there).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trace_corpus
+from ptrace_host import trace_host
+
+import kernel.syscalls  # noqa: F401 -- fills the table
+from guest.trace import Tracer, TraceOptions
+from guest.trace.call import Style
+
+PROGRAMS = Path(__file__).parent / "programs"
+#: pids differ between the two runs; random bytes are random; the entry vector's address depends on the environment
+SKIPPED = ("getuid(", "set_tid_address(", "getrandom(", "execve(", "getpid(", "gettid(", "getppid(")
+
+
+def _strace_61() -> bool:
+    try:
+        version = subprocess.run(["strace", "-V"], capture_output=True, text=True, check=True).stdout
+        probe = subprocess.run(["setarch", "-R", "strace", "-o", "/dev/null", "true"], capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return " 6.1\n" in version and probe.returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not _strace_61(), reason="needs strace 6.1 and permission to trace")
+
+
+@pytest.fixture(scope="session")
+def prober(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trace") / "prober"
+    subprocess.run(["gcc", "-O1", "-static", "-o", path, PROGRAMS / "trace_prober.c"], check=True)
+    return path
+
+
+def _compare(argv: list[str], style: Style, *strace_options: str) -> None:
+    env = {"PATH": os.environ["PATH"], "LANG": "C", "TZ": "UTC"}
+    output = io.StringIO()
+    null = os.open("/dev/null", os.O_RDWR)
+    try:
+        trace_host(argv, lambda events: Tracer(events, output, TraceOptions(to_file=True, style=style)), env=env,
+                   stdio=(null, null, null))
+    finally:
+        os.close(null)
+    log = Path(argv[0]).with_suffix(".strace") if os.access(Path(argv[0]).parent, os.W_OK) else Path("/tmp/fy.strace")
+    subprocess.run(["setarch", "-R", "strace", "-o", log, *strace_options, *argv], env=env, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    expected = [line for line in log.read_text(errors="replace").splitlines() if not line.startswith(SKIPPED)]
+    actual = [line for line in output.getvalue().splitlines() if not line.startswith(SKIPPED)]
+    assert actual == expected
+
+
+CORPORA = (trace_corpus.flags, trace_corpus.choices, trace_corpus.structures, trace_corpus.results)
+
+
+@pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.__name__)
+def test_each_call_is_shown_as_strace_shows_it(prober: Path, tmp_path: Path, corpus: Callable[[], list[str]]) -> None:
+    calls = tmp_path / "calls"
+    calls.write_text("\n".join(corpus()) + "\n")
+    _compare([str(prober), str(calls)], Style())
+
+
+@pytest.mark.parametrize("program", [["/bin/ls", "-l", "/etc"], ["/bin/cat", "/etc/passwd"], ["/bin/date", "-u", "+%Y"]],
+                         ids=lambda program: program[0])
+def test_real_programs_in_full(program: list[str], tmp_path: Path) -> None:
+    copy = tmp_path / Path(program[0]).name
+    copy.write_bytes(Path(program[0]).read_bytes())
+    copy.chmod(0o755)
+    _compare([str(copy), *program[1:]], Style(verbose=True), "-v")
+
+
+def test_longer_strings_and_hexadecimal(tmp_path: Path) -> None:
+    copy = tmp_path / "cat"
+    copy.write_bytes(Path("/bin/cat").read_bytes())
+    copy.chmod(0o755)
+    _compare([str(copy), "/etc/passwd"], Style(string_limit=100, hex_strings=1), "-s100", "-x")
+    _compare([str(copy), "/etc/passwd"], Style(string_limit=5, hex_strings=2), "-s5", "-xx")

@@ -1,0 +1,58 @@
+"""What may differ between a trace by host strace and one by Forkyard, taken out of both: each rule says why."""
+
+from __future__ import annotations
+
+import re
+
+#: (pattern, replacement): applied in order to each line.
+RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        # ASLR and the layout of libraries place things differently in every run
+        (r"0x[0-9a-f]{5,16}\b", "ADDR"),
+        # random bytes
+        (r'^getrandom\("[^"]*"(\.\.\.)?,', 'getrandom("RANDOM",'),
+        # process ids: Forkyard counts its own
+        (r"^(getpid|gettid|getppid|getpgrp|set_tid_address|getpgid|getsid)(\(.*\)) *= \d+$", r"\1\2 = PID"),
+        (r"^(kill|tgkill|tkill|getpgid|getsid|prlimit64)\((\d{2,})(, \d{2,})?", r"\1(PID"),
+        (r"si_pid=\d+", "si_pid=PID"),
+        # the time of day and the time used so far
+        (r"tv_sec=\d+, tv_n?u?sec=\d+", "TIME"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d{4}", "DATE"),
+        (r"^(time\(.*) = \d+", r"\1 = TIME"),
+        (r"si_utime=\d+, si_stime=\d+", "si_utime=T, si_stime=T"),
+        # the load and the memory of the machine at that moment; Forkyard reports its own memory
+        (r"^sysinfo\(\{.*\}\)", "sysinfo({…})"),
+        (r"^times\(\{.*\}\) *= \d+", "times({…}) = T"),
+        # the number of processors: Forkyard has one
+        (r"^(sched_getaffinity\(\d+, \d+,) \[[\d ]*\]\) *= \d+", r"\1 [CPUS]) = N"),
+        # what /proc says of the system: Forkyard's kernel is another
+        (r'^read\((\d+), "nodev\\tsysfs.*', r'read(\1, "/proc/filesystems'),
+        # free space changes while others use the machine
+        (r"f_bfree=\d+, f_bavail=\d+, f_files=\d+, f_ffree=\d+", "f_free"),
+        # strace pads to column 40 with the text it has; the texts' lengths have just been changed
+        (r" +=", " ="),
+    )
+)
+
+#: Calls left out of the comparison.
+LEFT_OUT = re.compile(
+    # restartable sequences need a kernel that preempts inside them: Forkyard says ENOSYS, and libc does without
+    r"^rseq\("
+    # answered by the host's vDSO without a system call; without one they are calls
+    r"|^(clock_gettime|gettimeofday|time|getcpu)\("
+    # the dynamic loader's own heap, which is larger by the vDSO's link map where there is one
+    r"|^mmap\(NULL, (8192|12288), PROT_READ\|PROT_WRITE, MAP_PRIVATE\|MAP_ANONYMOUS, -1, 0\)"
+)
+
+
+def normal(lines: list[str]) -> list[str]:
+    """The lines that are to agree, in their common form."""
+    result = []
+    for line in lines:
+        if LEFT_OUT.match(line):
+            continue
+        for pattern, replacement in RULES:
+            line = pattern.sub(replacement, line)
+        result.append(line)
+    return result
