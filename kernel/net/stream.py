@@ -62,11 +62,11 @@ class StreamSocket(ListeningSocket):
         if address is not None:
             raise Errno(EISCONN if self.state == ESTABLISHED else EOPNOTSUPP)
         other = self.peer
-        if other is None and not self.shut & SEND_SHUTDOWN:
+        if other is None:
             raise Errno(ENOTCONN)
         done, total = 0, len(data)
         while done < total:
-            if self.shut & SEND_SHUTDOWN or other is None or other.dead or other.shut & RCV_SHUTDOWN:
+            if self.shut & SEND_SHUTDOWN or other.dead or other.shut & RCV_SHUTDOWN:
                 if done:
                     return done
                 raise Errno(EPIPE) if flags & MSG_NOSIGNAL else broken_pipe(task)

@@ -381,7 +381,9 @@ class UnixSocket(File):
                 self.bound.socket = None
             self.bound = None
         elif self.name is not None:
-            _names(self.kernel).abstract.pop(self.name, None)
+            abstract = _names(self.kernel).abstract
+            if abstract.get(self.name) is self:  # an accepted socket shows its listener's name but does not own it
+                del abstract[self.name]
         peer, self.peer = self.peer, None
         if peer is not None and self.kind != SOCK_DGRAM:
             peer.shut = SHUTDOWN_MASK
@@ -463,13 +465,6 @@ class ListeningSocket(UnixSocket):
         other.accepting.append(embryo)
         other.read_queue.wake()
         self.wake_all()
-
-    def release(self) -> None:
-        if self.name is not None and self.bound is None:
-            names = _names(self.kernel).abstract
-            if names.get(self.name) is not self:
-                self.name = None  # an accepted socket shows its listener's name but does not own it
-        super().release()
 
 
 def new_socket(task: Task, kind: int, flags: int) -> UnixSocket:

@@ -232,10 +232,10 @@ static void serve(const char *path, int kind)
         close(l);
         pause_ms(30);
         TEST_SUCC(connect_to(c, path));
-        show_name("client", c, getsockname);
-        show_name("client's peer", c, getpeername);
         TEST_SUCC(write(c, "question", 8));
         TEST_RES(read(c, back, 100), _ret == 6 && !memcmp(back, "answer", 6));
+        show_name("client", c, getsockname);
+        show_name("client's peer", c, getpeername);
         TEST_RES(read(c, back, 100), _ret == 0);
         _exit(0);
     }
@@ -612,7 +612,7 @@ FN_TEST(errors)
     TEST_ERRNO(write(s, "x", 1), ENOTCONN);
     TEST_ERRNO(read(s, back, 1), EINVAL);
     TEST_SUCC(shutdown(s, SHUT_WR));
-    TEST_ERRNO(send(s, "x", 1, MSG_NOSIGNAL), EPIPE);
+    TEST_ERRNO(send(s, "x", 1, MSG_NOSIGNAL), ENOTCONN);
 }
 
 FN_TEST(unconnected_poll)
