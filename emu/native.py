@@ -168,10 +168,13 @@ def cache_folder() -> Path:
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *(here.parent / "kernel" / "mm").glob("*.py")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    base = os.environ.get("FORKYARD_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "forkyard"
-    )
-    return Path(base) / digest.hexdigest()[:24]
+    return cache_base() / digest.hexdigest()[:24]
+
+
+def cache_base() -> Path:
+    """$FORKYARD_CACHE, or forkyard/ in the user's cache folder."""
+    return Path(os.environ.get("FORKYARD_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "forkyard"))
 
 
 def _cpu_identity() -> str:

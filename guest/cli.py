@@ -76,12 +76,13 @@ def trace(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **options: An
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number as JSON instead of a table.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @click.option("--row", "rows", multiple=True, metavar="NAME", help="Only the rows whose name contains NAME (repeatable).")
 @click.option("--rounds", type=click.IntRange(1, 99), default=5, show_default=True,
               help="Measure each thing that often, in turn, and take the median.")
 @click.option("--no-cold", is_flag=True, help="Leave out the first run ever, which compiles for half a minute.")
-def bench(as_json: bool, rows: tuple[str, ...], rounds: int, no_cold: bool) -> None:
+def bench(as_json: bool, markdown: bool, rows: tuple[str, ...], rounds: int, no_cold: bool) -> None:
     """Measure speed and memory, side by side with the host.
 
     Each row is one C program run natively, under Forkyard and, where they are installed, under qemu-x86_64 and
@@ -89,7 +90,7 @@ def bench(as_json: bool, rows: tuple[str, ...], rounds: int, no_cold: bool) -> N
     """
     from guest.bench.command import bench as measure
 
-    leave(measure(as_json, rows, rounds, not no_cold))
+    leave(measure(as_json, rows, rounds, not no_cold, markdown))
 
 
 @main.command()

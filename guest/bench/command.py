@@ -1,0 +1,70 @@
+"""The command: measure the chosen rows, a line of progress for each, then the report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from guest.bench import report
+from guest.bench.measure import MeasureError, Times, prefix, reported
+from guest.bench.rows import ROWS, Result, Row
+from guest.build import BuildError
+from guest.runner import FAILED, say
+
+
+#: What one row may take before its last rounds are left out, so that the whole bench ends within two minutes.
+ROW_BUDGET_S = 8.0
+
+
+def measure_row(row: Row, rounds: int) -> Result:
+    """Run all contestants that are here, in turn, round by round.
+
+    Raises:
+        BuildError, MeasureError: see there.
+    """
+    times = {name: Times() for name in row.contestants if prefix(name) is not None}
+    started = time.monotonic()
+    for done in range(row.rounds or rounds):
+        if done and (time.monotonic() - started) * (done + 1) / done > ROW_BUDGET_S:
+            break
+        for name, collected in times.items():
+            collected.values += row.once(name)
+    return Result(row, times)
+
+
+def results(rows: Sequence[Row], rounds: int) -> Iterator[Result]:
+    """Measure one row after the other."""
+    # The machine may have to be compiled first; that is not to count.
+    reported("forkyard", "bench_call", ("1", "1"))
+    for row in rows:
+        yield measure_row(row, rounds)
+
+
+def bench(as_json: bool, names: Sequence[str], rounds: int, cold: bool, as_markdown: bool = False) -> int:
+    """Measure and print; returns the exit status: 0 whatever the numbers are."""
+    rows = [row for row in ROWS if not names or any(name.lower() in row.name.lower() for name in names)]
+    if not cold:
+        rows = [row for row in rows if "first run" not in row.name]
+    if not rows:
+        say(f"no row is called {' or '.join(names)}; there are: {'; '.join(row.name for row in ROWS)}")
+        return 2
+    done: list[Result] = []
+    try:
+        for result in results(rows, rounds):
+            done.append(result)
+            cells = report.cells(result)
+            print(f"{len(done)}/{len(rows)} {cells[0]}: {', '.join(filter(None, cells[1:-1]))}", file=sys.stderr,
+                  flush=True)
+    except (BuildError, MeasureError) as error:
+        say(str(error))
+        return FAILED
+    if as_json:
+        print(report.as_json(done), end="")
+    elif as_markdown:
+        print(report.markdown(done), end="")
+    else:
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else 200).print(report.table(done))
+    return 0
