@@ -1,4 +1,4 @@
-"""``python -m emu.bare ELF FUNCTION ROUNDS COUNT``: one function of a static program in an engine with nothing around it.
+"""``python -m emu.bare ELF FUNCTION ROUNDS COUNT``: one function of a static program in an otherwise empty engine.
 
 The baseline of the compute bench: no hooks, no page tables, Unicorn's flat memory. Prints nanoseconds per count, a line
 a round, as the programs in guest/programs do.

@@ -82,6 +82,28 @@ class Registers:
 
     __slots__ = (*GPR_NAMES, "fxsave")
 
+    rax: int
+    rbx: int
+    rcx: int
+    rdx: int
+    rsi: int
+    rdi: int
+    rbp: int
+    rsp: int
+    r8: int
+    r9: int
+    r10: int
+    r11: int
+    r12: int
+    r13: int
+    r14: int
+    r15: int
+    rip: int
+    rflags: int
+    fs_base: int
+    gs_base: int
+    fxsave: bytes
+
     def __init__(self, values: tuple[int, ...], fxsave: bytes) -> None:
         for name, value in zip(GPR_NAMES, values, strict=True):
             setattr(self, name, value)

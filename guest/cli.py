@@ -78,7 +78,7 @@ def trace(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **options: An
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print every number as JSON instead of a table.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@click.option("--row", "rows", multiple=True, metavar="NAME", help="Only the rows whose name contains NAME (repeatable).")
+@click.option("--row", "rows", multiple=True, metavar="NAME", help="Only rows whose name contains NAME (repeatable).")
 @click.option("--rounds", type=click.IntRange(1, 99), default=5, show_default=True,
               help="Measure each thing that often, in turn, and take the median.")
 @click.option("--no-cold", is_flag=True, help="Leave out the first run ever, which compiles for half a minute.")

@@ -1,4 +1,4 @@
-"""Which system calls there are: the list of ``forkyard syscalls`` and the table of the README, from the declarations."""
+"""Which system calls there are: the list of ``forkyard syscalls`` and the README's table, from the declarations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _REFUSED = "privileged"
 #: Forkyard's own call, which no Linux has.
 _OWN = {600}
 #: Numbers that Linux itself has kept without a call behind them (arch/x86/entry/syscalls/syscall_64.tbl).
-_GONE = frozenset("""
-    uselib _sysctl create_module get_kernel_syms query_module nfsservctl getpmsg putpmsg afs_syscall tuxcall security
-    set_thread_area get_thread_area lookup_dcookie epoll_ctl_old epoll_wait_old vserver
-""".split())
+_GONE = frozenset((
+    "uselib", "_sysctl", "create_module", "get_kernel_syms", "query_module", "nfsservctl", "getpmsg", "putpmsg",
+    "afs_syscall", "tuxcall", "security", "set_thread_area", "get_thread_area", "lookup_dcookie", "epoll_ctl_old",
+    "epoll_wait_old", "vserver"))
 LINUX = {number: name for number, (name, _) in NAMES.items() if name not in _GONE}
 BEGIN, END = "<!-- system calls: begin (forkyard syscalls --markdown) -->", "<!-- system calls: end -->"
 
@@ -46,8 +46,8 @@ def readme_table() -> str:
     there = sum(map(len, have.values()))
     total = len({*LINUX, *TABLE} - _OWN)
     lines = [
-        f"{there - len(_OWN)} of {total} system calls of x86-64 Linux work, and `odfork` (600). {len(refused)} more are "
-        f"refused with the error Linux gives without the privilege or the facility; {len(missing())} are not there "
+        f"{there - len(_OWN)} of {total} system calls of x86-64 Linux work, and `odfork` (600). {len(refused)} more "
+        f"are refused with the error Linux gives without the privilege or the facility; {len(missing())} are not there "
         "(ENOSYS).",
         "",
         "| `kernel/syscalls/` | calls |",

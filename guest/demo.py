@@ -27,7 +27,7 @@ def demo(odf: bool) -> int:
 
     busybox = shutil.which("busybox")
     argv = [busybox, "sh", "-c", _SCRIPT, "busybox"] if busybox else ["bash", "-c", _SCRIPT, "bash"]
-    print(f"$ forkyard run {'--odf ' if odf else ''}-- {busybox or 'bash'} {'sh ' if busybox else ''}-c '…'", flush=True)
+    print(f"$ forkyard run {'--odf ' if odf else ''}-- {'busybox sh' if busybox else 'bash'} -c '…'", flush=True)
     progress = CompileProgress()
     try:
         with Session(Options(odf=odf), progress=progress) as session:

@@ -80,8 +80,8 @@ _OPTIONS = (
                  help="Let writes at and below PATH reach the host. May be given several times."),
     click.option("-E", "--env", type=Assignment(), multiple=True, metavar="K=V",
                  help="Set a variable in the program's environment, which is otherwise yours. May be repeated."),
-    click.option("--cwd", metavar="DIR", help="The guest directory to start in. [default: the current one, if the guest "
-                 "has it, else /]"),
+    click.option("--cwd", metavar="DIR",
+                 help="The guest directory to start in.  [default: the current one if the guest has it, else /]"),
     click.option("--memory", type=Size(), default="4G", show_default=True, metavar="SIZE",
                  help="The guest's RAM: a number with K, M or G. The host pays only for what is touched."),
     click.option("--timeout", type=Seconds(), metavar="SEC",

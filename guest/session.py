@@ -284,7 +284,8 @@ def _boot(options: Options, progress: Progress | None) -> Kernel:
         return Kernel(options, progress)
     except (OSError, ValueError, OverflowError) as error:
         # mmap() of the guest's memory; ValueError and OverflowError are Python's for sizes beyond the address space.
-        raise MemoryError(f"the host does not give {options.memory_bytes >> 20} MiB of address space: {error}") from error
+        wanted = options.memory_bytes >> 20
+        raise MemoryError(f"the host does not give {wanted} MiB of address space: {error}") from error
 
 
 def _to_stderr(line: str) -> None:

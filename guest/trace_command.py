@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -58,7 +58,7 @@ def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
 class _Output:
     """A text file whose errors say which file it was."""
 
-    def __init__(self, name: str, stream: TextIO) -> None:
+    def __init__(self, name: str, stream: IO[str]) -> None:
         self.name = name
         self.stream = stream
 
@@ -102,7 +102,7 @@ class _Outputs:
     def stderr(self) -> Any:
         if sys.stderr is None:
             return self.open("/dev/null")
-        return _Output("standard error", open(2, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115
+        return _Output("standard error", open(2, "w", errors="backslashreplace", closefd=False))
 
     def close(self) -> None:
         """Write the rest.

@@ -13,6 +13,16 @@ from typing import Any
 class Events:
     """One list of subscribers per kind of event; the arguments of each are in the comments."""
 
+    exec: list[Callable[..., Any]]
+    exit: list[Callable[..., Any]]
+    fault: list[Callable[..., Any]]
+    fork: list[Callable[..., Any]]
+    log: list[Callable[..., Any]]
+    signal: list[Callable[..., Any]]
+    stop: list[Callable[..., Any]]
+    syscall_enter: list[Callable[..., Any]]
+    syscall_exit: list[Callable[..., Any]]
+
     __slots__ = (
         "exec",  # (task, path: bytes)                         after the new image is in place
         "exit",  # (task, status: int)                         thread exit; status in wait(2) form

@@ -12,7 +12,6 @@ from guest.bench.rows import ROWS, Result, Row
 from guest.build import BuildError
 from guest.runner import FAILED, say
 
-
 #: What one row may take before its last rounds are left out, so that the whole bench ends within two minutes.
 ROW_BUDGET_S = 8.0
 
