@@ -96,10 +96,17 @@ def bench(as_json: bool, markdown: bool, rows: tuple[str, ...], rounds: int, no_
 @main.command()
 @click.option("--markdown", is_flag=True, help="Print the table of the README.")
 @click.option("--missing", is_flag=True, help="Only the system calls of Linux that are not there.")
-def syscalls(markdown: bool, missing: bool) -> None:
+@click.option("--write", metavar="FILE", help="Bring the table in FILE (README.md) up to date.")
+def syscalls(markdown: bool, missing: bool, write: str | None) -> None:
     """List the system calls of x86-64 Linux and which of them Forkyard has."""
-    from guest.coverage import missing_text, plain_table, readme_table
+    from guest.coverage import missing_text, plain_table, readme_table, update
 
+    if write is not None:
+        try:
+            update(write)
+        except (OSError, ValueError) as error:
+            raise click.ClickException(f"{write}: {getattr(error, 'strerror', None) or error}") from None
+        return
     click.echo(missing_text() if missing else readme_table() if markdown else plain_table(), nl=False)
 
 

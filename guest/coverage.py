@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
+from pathlib import Path
 
 from guest.trace.numbers import NAMES
 from kernel import syscalls  # noqa: F401 -- fills the table
@@ -88,3 +89,13 @@ def replace_table(text: str) -> str:
     if not begin or not end:
         raise ValueError("the README has no markers for the table of system calls")
     return f"{before}{BEGIN}\n{readme_table()}{END}{after}"
+
+
+def update(path: str) -> None:
+    """Write the table of the file at ``path`` anew.
+
+    Raises:
+        OSError, ValueError: it cannot be read or written, or has no markers.
+    """
+    file = Path(path)
+    file.write_text(replace_table(file.read_text()))
