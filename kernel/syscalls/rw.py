@@ -67,7 +67,12 @@ def read(task: Task, fd: int, buf: int, count: int) -> int | Awaitable[int]:
 
 
 async def _read_later(task: Task, file: File, buf: int, count: int, pos: int | None = None) -> int:
-    data = await file.read(task, count, pos)
+    """Read from a file that must be waited for; it stays open meanwhile."""
+    file.get()
+    try:
+        data = await file.read(task, count, pos)
+    finally:
+        file.put()
     return copy_out(task, buf, data) if data else 0
 
 
@@ -86,7 +91,16 @@ def write(task: Task, fd: int, buf: int, count: int) -> int | Awaitable[int]:
         return _write_stream(task, file, buf, count)
     data = task.mm.read_some(buf, count) if count else b""
     done = file.try_write(task, data)
-    return file.write(task, data) if done is None else done
+    return _write_later(task, file, data) if done is None else done
+
+
+async def _write_later(task: Task, file: File, data: bytes) -> int:
+    """Write to a file that must be waited for; it stays open meanwhile."""
+    file.get()
+    try:
+        return await file.write(task, data)
+    finally:
+        file.put()
 
 
 async def _write_stream(task: Task, file: File, buf: int, count: int) -> int:
