@@ -192,9 +192,9 @@ def syscall(reader: Task, task: Task) -> str:
     registers = task.registers()
     if task.syscall_number < 0:
         return f"-1 0x{registers.rsp:x} 0x{registers.rip:x}\n"
-    args = [value & 2**64 - 1 for value in task.syscall_args[:6]]
-    args += [0] * (6 - len(args))
-    return f"{task.syscall_number} " + " ".join(f"0x{a:x}" for a in (*args, registers.rsp, registers.rip)) + "\n"
+    r = registers
+    values = (r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9, r.rsp, r.rip)
+    return f"{task.syscall_number} " + " ".join(f"0x{value:x}" for value in values) + "\n"
 
 
 def limits(reader: Task, task: Task) -> str:

@@ -13,6 +13,7 @@ from kernel.syscalls import (  # noqa: F401
     itimer,
     links,
     membarrier,
+    mempolicy,
     mm,
     open,
     pidfd,
@@ -33,5 +34,6 @@ from kernel.syscalls import (  # noqa: F401
     stat,
     sysinfo,
     time,
+    unshare,
     xattr,
 )

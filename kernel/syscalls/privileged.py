@@ -207,3 +207,31 @@ def modify_ldt(task: Task, func: int, ptr: int, bytecount: int) -> int:
     if func == 0:
         return 0  # reading an LDT that was never set
     raise Errno(ENOSYS)  # no CONFIG_MODIFY_LDT_SYSCALL
+
+
+@syscall(431, "fsconfig", fd=Fd, cmd=UInt, key=Str, value=Ptr, aux=Int)
+def fsconfig(task: Task, fd: int, cmd: int, key: int, value: int, aux: int) -> None:
+    if fd < 0:
+        raise Errno(EINVAL)
+    task.files.get(fd)
+    raise Errno(EINVAL)  # no descriptor comes from fsopen
+
+
+@syscall(432, "fsmount", fs_fd=Fd, flags=UInt, attr_flags=UInt)
+def fsmount(task: Task, fs_fd: int, flags: int, attr_flags: int) -> None:
+    raise Errno(EPERM)
+
+
+@syscall(433, "fspick", dirfd=Int, path=Path, flags=UInt)
+def fspick(task: Task, dirfd: int, path: int, flags: int) -> None:
+    raise Errno(EPERM)
+
+
+@syscall(445, "landlock_add_rule", ruleset_fd=Fd, rule_type=UInt, rule_attr=Ptr, flags=UInt)
+def landlock_add_rule(task: Task, ruleset_fd: int, rule_type: int, rule_attr: int, flags: int) -> None:
+    raise Errno(EOPNOTSUPP)
+
+
+@syscall(446, "landlock_restrict_self", ruleset_fd=Fd, flags=UInt)
+def landlock_restrict_self(task: Task, ruleset_fd: int, flags: int) -> None:
+    raise Errno(EOPNOTSUPP)
