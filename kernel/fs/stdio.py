@@ -19,8 +19,9 @@ from kernel.fs.file import File
 from kernel.fs.inode import Inode, Stat, SuperBlock
 from kernel.fs.pipe import broken_pipe
 from kernel.fs.pollmask import ALL, POLLERR, POLLHUP, POLLIN, POLLOUT
+from kernel.fs.tmpfs import MemDir
 from kernel.fs.tty import Terminal
-from kernel.fs.uapi import O_ACCMODE, O_APPEND, O_LARGEFILE, O_NONBLOCK, O_RDWR, O_TRUNC
+from kernel.fs.uapi import O_ACCMODE, O_APPEND, O_LARGEFILE, O_NONBLOCK, O_RDWR, O_TRUNC, S_IFDIR
 from kernel.task.wait import sleep
 
 if TYPE_CHECKING:
@@ -298,8 +299,26 @@ def open_standard_streams(kernel: Any, fds: tuple[int, int, int] = (0, 1, 2)) ->
         if is_terminal and kernel.terminal is None:
             kernel.terminal = Terminal(kernel, fd)
         inode = HostInode(sb, fd, kernel.terminal if is_terminal else None)
+        if is_terminal:
+            _name_in_dev(kernel, inode)
         files.append(HostFile(inode, flags & O_KEPT, None, fd, inode.terminal, inode.label))
     return files
+
+
+def _name_in_dev(kernel: Any, inode: HostInode) -> None:
+    """Let the guest find the terminal by the name that ttyname(3) gives, such as /dev/pts/0."""
+    if not inode.label.startswith(b"/dev/"):
+        return
+    *directories, name = inode.label.split(b"/")[2:]
+    directory = next((mount.dentry.inode for mount in kernel.vfs.mounts if mount.dentry.path() == b"/dev"), None)
+    if directory is None:
+        return
+    for part in directories:
+        if part not in directory.entries:
+            directory.entries[part] = MemDir(directory.sb, S_IFDIR | 0o755)
+            directory.nlink += 1
+        directory = directory.entries[part]
+    directory.entries.setdefault(name, inode)
 
 
 def adopt_terminal(kernel: Any, group: ThreadGroup) -> None:
