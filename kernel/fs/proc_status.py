@@ -243,4 +243,4 @@ def _terminal(task: Task) -> tuple[int, int]:
         return 0, -1
     device = getattr(terminal, "rdev", 0)
     major, minor = device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00
-    return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12, getattr(terminal, "pgrp", -1)
+    return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12, getattr(terminal, "foreground", -1)
