@@ -93,6 +93,7 @@ def _child(argv: list[str], env: dict[str, str], stdio: tuple[int, int, int] | N
     _libc.personality(_ADDR_NO_RANDOMIZE)
     for target, fd in enumerate(stdio or ()):
         os.dup2(fd, target)
+    os.closerange(3, 1024)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
         signal.signal(number, signal.SIG_DFL)
     _ptrace(_TRACEME, 0)

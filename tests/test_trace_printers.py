@@ -5,6 +5,7 @@ No emulator takes part: ``ptrace_host`` feeds the tracer from a real process (se
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
 import subprocess
@@ -57,7 +58,9 @@ def _compare(argv: list[str], style: Style, *strace_options: str) -> None:
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     expected = [line for line in log.read_text(errors="replace").splitlines() if not line.startswith(SKIPPED)]
     actual = [line for line in output.getvalue().splitlines() if not line.startswith(SKIPPED)]
-    assert actual == expected
+    if actual != expected:
+        diff = list(difflib.unified_diff(expected, actual, "strace", "ours", lineterm="", n=0))
+        pytest.fail("\n".join(line[:400] for line in diff[:60]) + f"\n({len(diff)} lines of difference)", pytrace=False)
 
 
 CORPORA = (trace_corpus.flags, trace_corpus.choices, trace_corpus.structures, trace_corpus.results)

@@ -165,7 +165,8 @@ def _times() -> list[str]:
     return [
         "zero", poke(0, 8, 1), poke(8, 8, 5), poke(16, 8, 1600000000), poke(24, 8, 0x3FFFFFFE),
         call(280, -1, 0, P, 0x100), call(235, 0, P), call(132, 0, P), call(280, -1, 0, 0, 0), poke(8, 8, 0x3FFFFFFF),
-        call(280, -1, 0, P, 0), call(38, 9, P, P), call(286, -1, 1, P, P), call(270, 0, 0, 0, 0, 0, 0),
+        call(280, -1, 0, P, 0), call(38, 9, P, P), call(286, -1, 1, P, P),
+        call(270, 0, 0, 0, 0, P + 0x100, 0),
         "zero", poke(0, 8, 0x15), call(23, 5, P, 0, P + 128, P + 64), call(23, -1, P, 0, 0, 0), call(23, 5, P, 0, 0, 99),
         poke(64, 8, 0), call(271, 0, 0, P + 64, 0, 8), call(35, P + 64, 0), call(230, 1, 0, P + 64, P),
         call(142, -1, P), call(203, -1, 8, P), call(160, 99, P), call(302, -1, 3, P, P),

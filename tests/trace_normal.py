@@ -20,7 +20,7 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"tv_sec=\d+, tv_n?u?sec=\d+", "TIME"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d{4}", "DATE"),
         (r"^(time\(.*) = \d+", r"\1 = TIME"),
-        (r"si_utime=\d+, si_stime=\d+", "si_utime=T, si_stime=T"),
+        (r"si_utime=\d+( /\* [\d.]+ s \*/)?, si_stime=\d+( /\* [\d.]+ s \*/)?", "si_utime=T, si_stime=T"),
         # the load and the memory of the machine at that moment; Forkyard reports its own memory
         (r"^sysinfo\(\{.*\}\)", "sysinfo({…})"),
         (r"^times\(\{.*\}\) *= \d+", "times({…}) = T"),

@@ -288,6 +288,11 @@ def _getrandom(c: Call) -> str:
     return ""
 
 
+def _personality(c: Call) -> str:
+    value = c.uint32(0)
+    return "0xffffffff" if value == 0xFFFFFFFF else flag_table("personality").text(value)
+
+
 CALLS: dict[str, Callable[[Call], str]] = {
     "clone": _clone,
     "clone3": _clone3,
@@ -306,6 +311,7 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "prctl": prctl,
     "arch_prctl": _arch_prctl,
     "timer_create": _timer_create,
+    "personality": _personality,
     "execveat": _execveat,
     "capget": _capget,
     "capset": _capset,

@@ -146,14 +146,14 @@ def utimens_timespec(c: Call, data: bytes) -> str:
     """One of utimensat(2)'s two times, with its date or UTIME_NOW, UTIME_OMIT."""
     seconds, nanoseconds = _timespec(data)
     special = {0x3FFFFFFF: "UTIME_NOW", 0x3FFFFFFE: "UTIME_OMIT"}.get(nanoseconds)
-    return special or dated(timespec(c, data), seconds, nanoseconds if 0 <= nanoseconds < 10**9 else 0)
+    return special or dated(timespec(c, data), seconds, nanoseconds)
 
 
 @fixed(16, "utimes_timeval")
 def utimes_timeval(c: Call, data: bytes) -> str:
     """One of utimes(2)'s two times, with its date."""
     seconds, microseconds = _timespec(data)
-    return dated(timeval(c, data), seconds, microseconds * 1000 if 0 <= microseconds < 10**6 else 0)
+    return dated(timeval(c, data), seconds, microseconds, 6)
 
 
 @fixed(16, "utimbuf")

@@ -45,6 +45,8 @@ def statx(c: Call, data: bytes) -> str:
         return f"{{{head}, stx_attributes={attributes_text}, stx_mode={file_mode(mode)}, stx_size={size}, ...}}"
     times = ""
     for name, offset in (("atime", 64), ("btime", 80), ("ctime", 96), ("mtime", 112)):
+        if name == "btime" and not mask & 0x800:
+            continue
         seconds, nsec = struct.unpack_from("<qI", data, offset)
         times += f", stx_{name}=" + dated(f"{{tv_sec={seconds}, tv_nsec={nsec}}}", seconds, nsec)
     rdev_major, rdev_minor, dev_major, dev_minor, mount = struct.unpack_from("<IIIIQ", data, 128)

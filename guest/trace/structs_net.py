@@ -41,7 +41,7 @@ def sockaddr_text(c: Call, data: bytes) -> str:
                 f'inet_pton(AF_INET6, "{text}", &sin6_addr){scope}}}')
     if family == socket.AF_NETLINK and len(data) >= 12:
         pid, groups = struct.unpack_from("<iI", body, 2)
-        return f"{head}, nl_pid={pid}, nl_groups={groups:08x}}}"
+        return f"{head}, nl_pid={pid}, nl_groups={f'{groups:#08x}' if groups else '00000000'}}}"
     return f'{head}, sa_data="{escape(body)}"}}' if body else head + "}"
 
 
@@ -125,6 +125,8 @@ def option_value(c: Call, level: int, name: int, address: int, size: int) -> str
         return ucred(c, data[:12])
     if level == 1 and name in (20, 21):
         return bytes_text(data, c.style)
+    if level in (0, 1, 6, 41) and size < 4:
+        return pointer(address)
     if len(data) == 4:
         (value,) = struct.unpack("<i", data)
         return f"[{_option_int(level, name, value)}]"

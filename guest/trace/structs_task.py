@@ -65,11 +65,13 @@ def sigaltstack(c: Call, data: bytes) -> str:
 _SI_CODES = {0: "SI_USER", 0x80: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ", -4: "SI_ASYNCIO",
              -5: "SI_SIGIO", -6: "SI_TKILL", -7: "SI_DETHREAD", -60: "SI_ASYNCNL"}
 _CODES_BY_SIGNAL: dict[int, tuple[str, ...]] = {
-    4: ("ILL_ILLOPC", "ILL_ILLOPN", "ILL_ILLADR", "ILL_ILLTRP", "ILL_PRVOPC", "ILL_PRVREG", "ILL_COPROC", "ILL_BADSTK"),
+    4: ("ILL_ILLOPC", "ILL_ILLOPN", "ILL_ILLADR", "ILL_ILLTRP", "ILL_PRVOPC", "ILL_PRVREG", "ILL_COPROC", "ILL_BADSTK",
+        "ILL_BADIADDR"),
     5: ("TRAP_BRKPT", "TRAP_TRACE", "TRAP_BRANCH", "TRAP_HWBKPT", "TRAP_UNK", "TRAP_PERF"),
     7: ("BUS_ADRALN", "BUS_ADRERR", "BUS_OBJERR", "BUS_MCEERR_AR", "BUS_MCEERR_AO"),
     8: ("FPE_INTDIV", "FPE_INTOVF", "FPE_FLTDIV", "FPE_FLTOVF", "FPE_FLTUND", "FPE_FLTRES", "FPE_FLTINV", "FPE_FLTSUB"),
-    11: ("SEGV_MAPERR", "SEGV_ACCERR", "SEGV_BNDERR", "SEGV_PKUERR"),
+    11: ("SEGV_MAPERR", "SEGV_ACCERR", "SEGV_BNDERR", "SEGV_PKUERR", "SEGV_ACCADI",
+         "SEGV_ADIDERR", "SEGV_ADIPERR", "SEGV_MTEAERR", "SEGV_MTESERR"),
     17: ("CLD_EXITED", "CLD_KILLED", "CLD_DUMPED", "CLD_TRAPPED", "CLD_STOPPED", "CLD_CONTINUED"),
     29: ("POLL_IN", "POLL_OUT", "POLL_MSG", "POLL_ERR", "POLL_PRI", "POLL_HUP"),
     31: ("SYS_SECCOMP", "SYS_USER_DISPATCH"),
@@ -95,8 +97,8 @@ def siginfo(c: Call | None, data: bytes) -> str:
     first, second = struct.unpack_from("<iI", data, 16)
     (value,) = struct.unpack_from("<Q", data, 24)
     sender = [f"si_pid={first}", f"si_uid={second}"]
-    value_text = f"si_value={{sival_int={_signed(value)}, sival_ptr={pointer(value)}}}"
-    if code > 0 and code != 0x80 and signo in _CODES_BY_SIGNAL:
+    value_text = f"si_int={_signed(value)}, si_ptr={pointer(value)}"
+    if code > 0 and signo in _CODES_BY_SIGNAL:
         parts += _kernel_fields(signo, code, data)
     elif code in (0, -6):
         parts += sender
@@ -118,12 +120,20 @@ def _signed(value: int) -> int:
     return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
+def _ticks(value: int) -> str:
+    """Clock ticks (USER_HZ = 100) with the seconds they make."""
+    return f"{value} /* {value / 100:.2f} s */" if value else "0"
+
+
 def _kernel_fields(signo: int, code: int, data: bytes) -> list[str]:
     if signo == 17:
         pid, uid, status = struct.unpack_from("<iIi", data, 16)
         utime, stime = struct.unpack_from("<qq", data, 32)
         status_text = str(status) if code == 1 else signal_name(status)
-        return [f"si_pid={pid}", f"si_uid={uid}", f"si_status={status_text}", f"si_utime={utime}", f"si_stime={stime}"]
+        return [f"si_pid={pid}", f"si_uid={uid}", f"si_status={status_text}", f"si_utime={_ticks(utime)}",
+                f"si_stime={_ticks(stime)}"]
+    if signo == 29 and code > 6:
+        return []
     if signo == 29:
         band, fd = struct.unpack_from("<qi", data, 16)
         return [f"si_band={band}", f"si_fd={fd}"]
@@ -131,7 +141,15 @@ def _kernel_fields(signo: int, code: int, data: bytes) -> list[str]:
     if signo == 31:
         number, arch = struct.unpack_from("<iI", data, 24)
         return [f"si_call_addr={pointer(address)}", f"si_syscall={number}", f"si_arch={arch:#x}"]
-    return [f"si_addr={pointer(address)}"]
+    parts = [f"si_addr={pointer(address)}"]
+    if signo == 11 and code == 3:
+        lower, upper = struct.unpack_from("<QQ", data, 32)
+        parts += [f"si_lower={pointer(lower)}", f"si_upper={pointer(upper)}"]
+    if signo == 11 and code == 4:
+        parts.append(f"si_pkey={struct.unpack_from('<I', data, 32)[0]}")
+    if signo == 7 and code in (4, 5):
+        parts.append(f"si_addr_lsb={struct.unpack_from('<H', data, 24)[0]:#x}")
+    return parts
 
 
 @fixed(4, "wait_status", "wstatus", "status")

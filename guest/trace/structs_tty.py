@@ -61,8 +61,10 @@ _IN_INT = {0x5421: "FIONBIO", 0x5410: "TIOCSPGRP", 0x5423: "TIOCSETD", 0x4004543
 _OUT_INT = {0x541B: "FIONREAD", 0x540F: "TIOCGPGRP", 0x5429: "TIOCGSID", 0x5411: "TIOCOUTQ", 0x5424: "TIOCGETD",
             0x80045430: "TIOCGPTN", 0x8903: "FIOGETOWN", 0x8904: "SIOCGPGRP", 0x80045438: "TIOCGPKT",
             0x80045439: "TIOCGPTLCK", 0x80045440: "TIOCGEXCL"}
-_NO_ARG = {0x5450, 0x5451, 0x5422, 0x540C, 0x540D, 0x541D, 0x5427, 0x5428, 0x5437}
+_NO_ARG = {0x5450, 0x5451, 0x5422, 0x540C, 0x540D, 0x541D, 0x5427, 0x5428, 0x5437, 0x541F}
 _PLAIN_INT = {0x5409, 0x5425, 0x540E, 0x5441, 0x40049409}
+#: Terminal requests that lead to structures which strace 6.1 decodes and Forkyard's terminals do not have.
+_POINTER = {0x5405, 0x5406, 0x5407, 0x5408, 0x5415, 0x5416, 0x5417, 0x5418, 0x5419, 0x541A, 0x5456, 0x5457}
 _IN: dict[int, Callable[[Call, int], str]] = {
     0x5402: lambda c, a: one(c, "termios", a),
     0x5403: lambda c, a: one(c, "termios", a),
@@ -121,6 +123,8 @@ def ioctl(c: Call) -> str:
     if request in _PLAIN_INT:
         return f"{head}, {((argument & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000}"
     late = (lambda c, a: one(c, "int", a)) if request in _OUT_INT else _OUT.get(request)
+    if late is None and request in _POINTER:
+        return f"{head}, {pointer(argument)}"
     if late is None:
         return f"{head}, {pointer_or_zero(argument)}"
 

@@ -104,25 +104,33 @@ def file_mode(value: int) -> str:
     return "|".join(parts)
 
 
+def plain_hex(value: int) -> str:
+    """Hexadecimal, 0 without a prefix."""
+    return f"{value:#x}" if value else "0"
+
+
 def device(number: int) -> str:
     """A dev_t: makedev(major, minor) in hexadecimal."""
     major = (number >> 8) & 0xFFF | (number >> 32) & ~0xFFF
     minor = number & 0xFF | (number >> 12) & ~0xFF & 0xFFFFFFFF
-    return f"makedev({major & 0xFFFFFFFF:#x}, {minor:#x})"
+    return f"makedev({plain_hex(major & 0xFFFFFFFF)}, {plain_hex(minor)})"
 
 
-def date(seconds: int, nanoseconds: int = 0) -> str:
-    """The date of a timestamp as strace comments it, local time; empty for the epoch and the impossible."""
-    if (seconds == 0 and nanoseconds == 0) or abs(seconds) > 1 << 40:
+def date(seconds: int, fraction: int = 0, digits: int = 9) -> str:
+    """The date of a timestamp as strace comments it, local time; empty for the epoch and the impossible.
+
+    ``fraction`` counts 10**-digits of a second.
+    """
+    if (seconds == 0 and fraction == 0) or abs(seconds) > 1 << 40 or not 0 <= fraction < 10**digits:
         return ""
-    fraction = f".{nanoseconds:09d}" if nanoseconds else ""
+    part = f".{fraction:0{digits}d}" if fraction else ""
     local = time.localtime(seconds)
-    return time.strftime(f"%Y-%m-%dT%H:%M:%S{fraction}%z", local)
+    return time.strftime(f"%Y-%m-%dT%H:%M:%S{part}%z", local)
 
 
-def dated(text: str, seconds: int, nanoseconds: int = 0) -> str:
+def dated(text: str, seconds: int, fraction: int = 0, digits: int = 9) -> str:
     """``text`` followed by the date it means, as a comment."""
-    comment = date(seconds, nanoseconds)
+    comment = date(seconds, fraction, digits)
     return f"{text} /* {comment} */" if comment else text
 
 
