@@ -17,7 +17,7 @@ import trace_corpus
 from ptrace_host import trace_host
 
 import kernel.syscalls  # noqa: F401 -- fills the table
-from guest.trace import Tracer, TraceOptions
+from guest.trace import TraceOptions, Tracer
 from guest.trace.call import Style
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -73,7 +73,7 @@ def test_each_call_is_shown_as_strace_shows_it(prober: Path, tmp_path: Path, cor
     _compare([str(prober), str(calls)], Style())
 
 
-@pytest.mark.parametrize("program", [["/bin/ls", "-l", "/etc"], ["/bin/cat", "/etc/passwd"], ["/bin/date", "-u", "+%Y"]],
+@pytest.mark.parametrize("program", [["/bin/ls", "-l", "/etc"], ["/bin/cat", "/etc/passwd"], ["/bin/date", "-u"]],
                          ids=lambda program: program[0])
 def test_real_programs_in_full(program: list[str], tmp_path: Path) -> None:
     copy = tmp_path / Path(program[0]).name

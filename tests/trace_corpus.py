@@ -65,7 +65,8 @@ def flags() -> list[str]:
         *flag_sweep(293, [1, X]),
         *flag_sweep(292, [-1, -1, X]),
         *flag_sweep(436, [50, 40, X]),
-        *flag_sweep(436, [50, 40, X]),
+        *flag_sweep(237, [1, 0, 0, 0, 0, X]),
+        *flag_sweep(239, [0, 0, 0, 0, X]),
     ]
 
 
@@ -76,6 +77,7 @@ def choices() -> list[str]:
                 for line in sweep(number, args, range(80))]
     return [
         *sweep(28, [1, 0, X], range(110)),
+        *sweep(238, [X, 0, 0], [*range(8), 0x8001, 0x4000, 0x2000]),
         *sweep(247, [X, 0, 0, 0, 0], range(8)),
         *sweep(8, [-1, 0, X], range(7)),
         *sweep(97, [X, 0], range(18)),
@@ -140,7 +142,8 @@ def structures() -> list[str]:
 def _address() -> list[str]:
     lines = ["zero", poke(0, 2, 1), *string(2, "/run/x"), call(42, -1, P, 110), call(49, -1, P, 2), call(49, -1, P, 1)]
     lines += [poke(2, 1, 0), call(42, -1, P, 9), call(42, -1, P, 3)]
-    lines += ["zero", poke(0, 2, 2), poke(2, 2, 0x5000), poke(4, 4, 0x0100007F), call(42, -1, P, 16), call(42, -1, P, 8)]
+    lines += ["zero", poke(0, 2, 2), poke(2, 2, 0x5000), poke(4, 4, 0x0100007F), call(42, -1, P, 16)]
+    lines += [call(42, -1, P, 8)]
     lines += ["zero", poke(0, 2, 10), poke(2, 2, 0x5000), poke(23, 1, 1), poke(24, 4, 3), call(42, -1, P, 28)]
     lines += ["zero", poke(0, 2, 16), poke(4, 4, 77), poke(8, 4, 5), call(49, -1, P, 12)]
     return [*lines, "zero", poke(0, 2, 99), poke(2, 2, 77), call(49, -1, P, 6), call(49, -1, 0, 6)]
@@ -167,7 +170,8 @@ def _times() -> list[str]:
         call(280, -1, 0, P, 0x100), call(235, 0, P), call(132, 0, P), call(280, -1, 0, 0, 0), poke(8, 8, 0x3FFFFFFF),
         call(280, -1, 0, P, 0), call(38, 9, P, P), call(286, -1, 1, P, P),
         call(270, 0, 0, 0, 0, P + 0x100, 0),
-        "zero", poke(0, 8, 0x15), call(23, 5, P, 0, P + 128, P + 64), call(23, -1, P, 0, 0, 0), call(23, 5, P, 0, 0, 99),
+        "zero", poke(0, 8, 0x15), call(23, 5, P, 0, P + 128, P + 64), call(23, -1, P, 0, 0, 0),
+        call(23, 5, P, 0, 0, 99),
         poke(64, 8, 0), call(271, 0, 0, P + 64, 0, 8), call(35, P + 64, 0), call(230, 1, 0, P + 64, P),
         call(142, -1, P), call(203, -1, 8, P), call(160, 99, P), call(302, -1, 3, P, P),
     ]
@@ -189,9 +193,11 @@ def results() -> list[str]:
     return [
         "zero", *string(0x8000, "/etc/passwd"), *string(0x8100, "/"), *string(0x8200, "/dev/null"),
         call(4, STRING, P), call(4, STRING + 0x200, P), call(5, 99, P), call(262, -100, STRING, P, 0x100),
-        call(332, -100, STRING, 0, 0xFFF, P), call(63, P), call(97, 3, P), call(302, 0, 7, 0, P), call(118, P, P + 4, P + 8),
+        call(332, -100, STRING, 0, 0xFFF, P), call(63, P), call(97, 3, P), call(302, 0, 7, 0, P),
+        call(118, P, P + 4, P + 8),
         call(115, 0, 0), call(204, 0, 128, P), call(143, 0, P), call(145, 0), call(79, P, 100), call(79, P, 1),
-        call(89, STRING, P, 100), call(135, 0xFFFFFFFF), call(95, 0o22), call(95, 0o77), call(140, 0, 0), call(36, 0, P),
+        call(89, STRING, P, 100), call(135, 0xFFFFFFFF), call(95, 0o22), call(95, 0o77), call(140, 0, 0),
+        call(36, 0, P),
         call(37, 0), call(127, P, 8), call(257, -100, STRING + 0x100, 0x10000), call(217, 4, P + 0x1000, 4096),
         call(78, 4, P + 0x1000, 100), call(3, 4), call(293, P, 0x80000), call(16, 4, 0x541B, P), call(53, 1, 1, 0, P),
         call(32, 4), call(33, 4, 20), call(1, 5, STRING, 11), call(0, 4, P, 5), call(0, 4, P, 100),
@@ -201,6 +207,7 @@ def results() -> list[str]:
         call(230, 0, 0, P + 0x5000, 0), call(35, P + 0x5000, P + 16), call(14, 0, 0, P, 8), call(131, 0, P),
         call(13, 10, 0, P, 8), call(202, P, 129, 1), call(202, P, 0, 5, 0), call(9, 0, 4096, 3, 0x22, -1, 0),
         call(9, P + 0x200000, 4096, 3, 0x32, -1, 0x5000), call(11, P + 0x200000, 4096), call(12, 0),
+        call(237, 1, 0, 2, P, 5, 3), call(238, 2, P, 5), call(239, P, P + 64, 64, 0, 0),
         call(27, P, 8192, P + 0x2000), call(28, P, 4096, 0), call(273, P, 24), call(24),
         call(290, 3, 0x80000), call(291, 0x80000), call(25, P, 4096, 4096, 1),
     ]

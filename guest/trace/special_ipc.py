@@ -21,7 +21,7 @@ def _poll_result(c: Call, timeout: Callable[[Call], str | None]) -> None:
     if not c.result:
         c.aux = "Timeout"
         return
-    ready = []
+    ready: list[str] = []
     count = min(c.uint32(1), 1024)
     data = c.read_some(c.arg(0), count * 8)
     for offset in range(0, len(data) - 7, 8):
@@ -238,7 +238,7 @@ def _recvmsg(c: Call) -> str:
 def _message_vector(c: Call, address: int, count: int, out: bool) -> str:
     if not address:
         return "NULL"
-    parts = []
+    parts: list[str] = []
     for i in range(min(count, 1024, c.style.string_limit)):
         data = c.read(address + i * 64, 64)
         if data is None:

@@ -86,7 +86,12 @@ def _si_code(signo: int, code: int) -> str:
 
 
 @fixed(128, "siginfo", "siginfo_t")
-def siginfo(c: Call | None, data: bytes) -> str:
+def siginfo(c: Call, data: bytes) -> str:
+    """siginfo_t."""
+    return siginfo_text(data)
+
+
+def siginfo_text(data: bytes) -> str:
     """siginfo_t: the fields that its signal and code give meaning to (signal(7), rt_sigqueueinfo(2))."""
     signo, si_errno, code = struct.unpack_from("<iii", data)
     parts = [f"si_signo={signal_name(signo)}", f"si_code={_si_code(signo, code)}"]
@@ -153,7 +158,7 @@ def _kernel_fields(signo: int, code: int, data: bytes) -> list[str]:
 
 
 @fixed(4, "wait_status", "wstatus", "status")
-def wait_status(c: Call | None, data: bytes) -> str:
+def wait_status(c: Call, data: bytes) -> str:
     """The status word of wait(2), taken apart by its macros."""
     (status,) = struct.unpack("<i", data)
     return f"[{wait_status_text(status)}]"

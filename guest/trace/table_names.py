@@ -36,4 +36,5 @@ ALIASES: dict[str, str] = {
     "usagewho": "rusage_who",
     "waitid": "waitid_which",
     "xattr": "setxattr",
+    "unshare_flags": "unshare",
 }

@@ -8,7 +8,35 @@ _MAP_TYPE = EnumTable(
     "MAP_???", {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}
 )
 
+_MEMPOLICY = EnumTable(
+    None,
+    {
+        0: "MPOL_DEFAULT", 1: "MPOL_PREFERRED", 2: "MPOL_BIND", 3: "MPOL_INTERLEAVE", 4: "MPOL_LOCAL",
+        5: "MPOL_PREFERRED_MANY",
+    },
+)
+
 FLAGS: dict[str, FlagTable] = {
+    "mempolicy_modes": FlagTable(
+        "MPOL_???",
+        [
+            (0x8000, "MPOL_F_STATIC_NODES"), (0x4000, "MPOL_F_RELATIVE_NODES"), (0x2000, "MPOL_F_NUMA_BALANCING"),
+        ],
+        choice_mask=0x1fff,
+        choice=_MEMPOLICY,
+    ),
+    "mempolicy_flags": FlagTable(
+        "MPOL_???",
+        [
+            (1, "MPOL_F_NODE"), (2, "MPOL_F_ADDR"), (4, "MPOL_F_MEMS_ALLOWED"),
+        ],
+    ),
+    "mbind_flags": FlagTable(
+        "MPOL_???",
+        [
+            (1, "MPOL_MF_STRICT"), (2, "MPOL_MF_MOVE"), (4, "MPOL_MF_MOVE_ALL"),
+        ],
+    ),
     "mmap_prot": FlagTable(
         "PROT_???",
         [

@@ -16,7 +16,7 @@ from guest.trace.call import Call, Style
 from guest.trace.filters import Filters
 from guest.trace.paths import PathMatcher
 from guest.trace.rows import RowPrinter
-from guest.trace.structs_task import siginfo, signal_name
+from guest.trace.structs_task import siginfo_text, signal_name
 from guest.trace.summary import Summary
 from guest.trace.text import ERRORS
 from kernel.syscalls.table import Syscall
@@ -231,7 +231,7 @@ class Tracer:
         name = signal_name(info.signo)
         if info.signo == 9 or not self._is_traced(task) or self._silent or name not in self.options.filters.signal:
             return
-        self._line(task.tid, f"--- {name} {siginfo(None, info.pack())} ---")
+        self._line(task.tid, f"--- {name} {siginfo_text(info.pack())} ---")
 
     def on_stop(self, task: Any, signal: int) -> None:
         """The process has stopped."""
