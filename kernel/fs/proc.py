@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from kernel.errno import ENOENT
 from kernel.fs.inode import Inode, StatFs
 from kernel.fs.proc_entry import entry_ino
 from kernel.fs.proc_fd import parse_fd
@@ -33,7 +32,7 @@ _SELF_INO, _THREAD_SELF_INO = 4026531840, 4026531841
 class ProcSuperBlock(PseudoSuperBlock):
     """The file system; statfs shows a file system without blocks."""
 
-    create_error = ENOENT
+    lookup_fails = True
 
     def statfs(self) -> StatFs:
         return super().statfs()._replace(type=PROC_SUPER_MAGIC, fsid=0)
@@ -66,7 +65,7 @@ class ProcFs(PseudoDir):
         if found is not None:
             return found
         process = _process(self.sb.kernel, parse_fd(name))
-        return PidDir(self.sb, process, PROCESS_ENTRIES) if process is not None else None
+        return PidDir(self.sb, process, PROCESS_ENTRIES) if process is not None else self.missing()
 
     def readdir(self, task: Task) -> Iterable[tuple[bytes, int, int]]:
         processes = []

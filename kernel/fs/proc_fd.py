@@ -142,7 +142,7 @@ class FdDir(PseudoInode):
         fd = parse_fd(name)
         file = open_file(self.target, fd) if fd >= 0 else None
         if file is None:
-            return None
+            return self.missing()
         return FdInfo(self.sb, self.target, fd) if self._info else FdLink(self.sb, self.target, fd, file)
 
     def readdir(self, task: Task) -> Iterable[tuple[bytes, int, int]]:

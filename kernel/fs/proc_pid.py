@@ -128,7 +128,7 @@ class PidDir(PseudoInode):
         check_alive(self.target)
         entry = self._entries.get(name)
         if entry is None:
-            return None
+            return self.missing()
         return entry[2](self.sb, self.target, self._prefix + name.decode())
 
     def readdir(self, task: Task) -> Iterable[tuple[bytes, int, int]]:
@@ -158,7 +158,7 @@ class TaskDir(PseudoInode):
     def lookup(self, task: Task, name: bytes) -> Inode | None:
         thread = self.sb.kernel.tasks.get(parse_fd(name))
         if thread is None or thread.group is not self.target.group:
-            return None
+            return self.missing()
         return PidDir(self.sb, thread, THREAD_ENTRIES)
 
     def readdir(self, task: Task) -> Iterable[tuple[bytes, int, int]]:
@@ -196,7 +196,7 @@ class NamespaceDir(PseudoInode):
     def lookup(self, task: Task, name: bytes) -> Inode | None:
         number = _NAMESPACES.get(name.decode("latin1"))
         if number is None or not is_alive(self.target):
-            return None
+            return self.missing()
         return _NamespaceLink(self.sb, self.target, name.decode(), number)
 
     def readdir(self, task: Task) -> Iterable[tuple[bytes, int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from kernel.errno import EINVAL, EIO, EISDIR, EPERM, Errno
+from kernel.errno import EINVAL, EIO, EISDIR, ENOENT, EPERM, Errno
 from kernel.fs.file import File
 from kernel.fs.inode import Inode, Stat, SuperBlock
 from kernel.fs.regular import DirectoryFile
@@ -32,8 +32,8 @@ class PseudoSuperBlock(SuperBlock):
 
     blksize = 1024
     file_size = 0
-    create_error = EPERM
-    """What an attempt to make something gives; procfs says ENOENT, for its lookup fails before."""
+    lookup_fails = False
+    """Looking up what is not there is an error in itself, so that nothing can be created (procfs)."""
 
 
 class PseudoInode(Inode):
@@ -49,23 +49,11 @@ class PseudoInode(Inode):
         if "mode" in changes or "uid" in changes or "gid" in changes:
             raise Errno(EPERM)
 
-    def create(self, task: Task, name: bytes, mode: int) -> Inode:
-        raise self._refused()
-
-    def mkdir(self, task: Task, name: bytes, mode: int) -> Inode:
-        raise self._refused()
-
-    def mknod(self, task: Task, name: bytes, mode: int, rdev: int) -> Inode:
-        raise self._refused()
-
-    def symlink(self, task: Task, name: bytes, target: bytes) -> Inode:
-        raise self._refused()
-
-    def link(self, task: Task, name: bytes, inode: Inode) -> None:
-        raise self._refused()
-
-    def _refused(self) -> Errno:
-        return Errno(getattr(self.sb, "create_error", EPERM))
+    def missing(self) -> Inode | None:
+        """What lookup says of a name that is not there."""
+        if getattr(self.sb, "lookup_fails", False):
+            raise Errno(ENOENT)
+        return None
 
     def truncate(self, task: Task | None, size: int) -> None:
         """O_TRUNC, as in ``echo 1 > file``, changes nothing."""
@@ -199,7 +187,8 @@ class PseudoDir(PseudoInode):
         self.add(name, PseudoLink(self.sb, lambda task: target.encode()))
 
     def lookup(self, task: Task, name: bytes) -> Inode | None:
-        return self.entries.get(name)
+        found = self.entries.get(name)
+        return found if found is not None else self.missing()
 
     def readdir(self, task: Task) -> Iterable[tuple[bytes, int, int]]:
         return [(name, inode.ino, inode.kind >> 12) for name, inode in self.entries.items()]
