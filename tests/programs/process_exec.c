@@ -340,7 +340,7 @@ FN_TEST(elf_interpreters)
     other.header.e_type = ET_DYN;
     other.header.e_entry -= 0x400000;
     other.phdr[0].p_vaddr = 0;
-    other.code[6] = 99;
+    other.code[6] = 77;
     write_file("loader", &other, sizeof other, 0755);
     int status = TEST_CHILD_STATUS({
         struct small_elf e = small(2);
@@ -350,7 +350,7 @@ FN_TEST(elf_interpreters)
         execl("./small", "small", NULL);
         _exit(1);
     });
-    TEST_EQ(status, 99 << 8);
+    TEST_EQ(status, 77 << 8);
 }
 
 FN_TEST(elf_segments)
