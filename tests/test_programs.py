@@ -23,8 +23,9 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Batch]:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("group", "name"), [(group, name) for group, cases in GROUPS.items() for name in cases],
-                         ids=lambda value: value)
+@pytest.mark.parametrize(
+    ("group", "name"), [(group, name) for group, cases in GROUPS.items() for name in cases], ids=lambda value: value
+)
 def test_command_line(batches: dict[str, Batch], group: str, name: str, odf: int) -> None:
     batches[group].compare(name, odf)
 
@@ -40,8 +41,15 @@ HELLO = '#include <stdio.h>\nint main(int c, char **v) { printf("hello %d %s\\n"
 def test_gcc_builds_a_program_that_runs(odf: int, scratch: Path) -> None:
     """The guest's compiler driver, compiler, assembler and linker; then what they made."""
     need("gcc")
-    check(["sh", "-c", "gcc -O1 hello.c -o hello && ./hello world; echo $?; rm -f hello; gcc -c bad.c; echo $?"], odf=[odf],
-          cwd=scratch, files={"hello.c": HELLO, "bad.c": "int x = ;\n"}, status=0, timeout=600, paranoid=False)
+    check(
+        ["sh", "-c", "gcc -O1 hello.c -o hello && ./hello world; echo $?; rm -f hello; gcc -c bad.c; echo $?"],
+        odf=[odf],
+        cwd=scratch,
+        files={"hello.c": HELLO, "bad.c": "int x = ;\n"},
+        status=0,
+        timeout=600,
+        paranoid=False,
+    )
 
 
 @pytest.mark.parametrize("toolchain", ["gcc", "gcc-static", "gcc-fixed", "gcc-static-pie", "musl", "musl-static"])
@@ -64,10 +72,9 @@ def test_exit_status_of_signals(odf: int) -> None:
 
 
 def test_use_odf_switch(scratch: Path) -> None:
-    """/proc/<pid>/use_odf as ODF.md has it; the host has no such file, so the program knows what to expect."""
+    """/proc/<pid>/use_odf; the host has no such file, so the program knows what to expect."""
     result = run_forkyard([build("odf_switch.c")], cwd=scratch)
     assert "FAIL" not in result.text and result.status == 0, str(result)
     assert run_native([build("odf_switch.c"), "-l"]).text == "".join(
-        line.removeprefix("ok ") for line in result.text.splitlines(keepends=True))
-
-
+        line.removeprefix("ok ") for line in result.text.splitlines(keepends=True)
+    )

@@ -1,4 +1,4 @@
-/* /proc/<pid>/use_odf: only under Forkyard (the host has no such file); ODF.md, "The switch". */
+/* /proc/<pid>/use_odf: only under Forkyard (the host has no such file). */
 #include "test.h"
 #include <pthread.h>
 
