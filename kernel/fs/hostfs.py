@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
-from kernel.errno import EIO, EPERM, ESTALE, ETXTBSY, Errno, from_host
+from kernel.errno import EACCES, EIO, EPERM, ESTALE, ETXTBSY, Errno, from_host
 from kernel.fs.hosttree import HostTree, join
 from kernel.fs.inode import Inode, Stat, StatFs, SuperBlock
 from kernel.fs.regular import DirectoryFile, RegularFile, check_size
 from kernel.fs.tmpfs import MemSpecial
-from kernel.fs.uapi import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
+from kernel.fs.uapi import O_ACCMODE, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -215,10 +215,10 @@ class HostFile(_HostInode):
     def _open_host(self) -> WritableBacking:
         directory, name = self.where()
         identity = (self.found.st_dev, self.found.st_ino)
-        try:
-            return WritableBacking(self.sb.tree.open_file(directory, name, identity, os.O_RDWR), True)
-        except Errno:
-            return WritableBacking(self.sb.tree.open_file(directory, name, identity, os.O_RDONLY), False)
+        for mode in (os.O_RDWR, os.O_WRONLY):  # write-only where the host lets its user do no more
+            with contextlib.suppress(Errno):
+                return WritableBacking(self.sb.tree.open_file(directory, name, identity, mode), True, mode == os.O_RDWR)
+        return WritableBacking(self.sb.tree.open_file(directory, name, identity, os.O_RDONLY), False)
 
     def adopt(self, fd: int) -> None:
         """Use ``fd``, open for reading and writing, for the contents."""
@@ -282,9 +282,15 @@ class HostFile(_HostInode):
             cache.release()
             cast(WritableBacking, cache.backing).close()
         self.stamp = stamp
-        cache = self.page_cache()
-        if flags & 3 and not cast(WritableBacking, cache.backing).writable:
-            raise Errno(EPERM)
+        backing = cast(WritableBacking, self.page_cache().backing)
+        if not backing.allows(flags):
+            better = self._open_host()
+            if not better.allows(flags):
+                better.close()
+                raise Errno(EACCES)
+            backing.fd, better.fd = better.fd, backing.fd
+            backing.writable, backing.readable = better.writable, better.readable
+            better.close()
         return RegularFile(dentry, flags)
 
 
@@ -447,9 +453,15 @@ class HostDir(_HostInode):
 class WritableBacking:
     """The contents of a host file for a page cache that writes through. Its descriptor stays open."""
 
-    def __init__(self, fd: int, writable: bool) -> None:
+    def __init__(self, fd: int, writable: bool, readable: bool = True) -> None:
         self.fd = fd
         self.writable = writable
+        self.readable = readable
+
+    def allows(self, flags: int) -> bool:
+        """Will the descriptor do for a file opened with ``flags``?"""
+        mode = flags & O_ACCMODE
+        return (self.writable or mode == os.O_RDONLY) and (self.readable or mode == os.O_WRONLY)
 
     def read_into(self, offset: int, view: memoryview) -> int:
         """As HostBacking.read_into."""
