@@ -502,8 +502,9 @@ static void eat_stack(int signo, siginfo_t *info, void *context)
 FN_TEST(overflow_of_the_alternate_stack_is_fatal)
 {
     int status = TEST_CHILD_STATUS({
-        stack_t ss = {.ss_sp = alternate, .ss_size = sizeof alternate};
-        sigaltstack(&ss, NULL);
+        /* The second frame, if not the first, does not fit. */
+        stack_t ss = {.ss_sp = alternate, .ss_size = 2048};
+        syscall(SYS_sigaltstack, &ss, NULL);
         catch_with(SIGUSR1, eat_stack, SA_ONSTACK | SA_NODEFER);
         raise(SIGUSR1);
     });
