@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from kernel.errno import ENOENT, Errno
+from kernel.errno import EINVAL, ENOENT, Errno
 from kernel.fs import proc_fd, proc_knobs, proc_memory, proc_mounts, proc_net, proc_status
+from kernel.fs.dentry import Dentry
 from kernel.fs.inode import Inode, SuperBlock
 from kernel.fs.proc_entry import TaskFile, check_access, check_alive, entry_ino, is_alive, set_owner
 from kernel.fs.proc_fd import FdDir, MagicLink, parse_fd
-from kernel.fs.seqfile import PseudoDirectoryFile, PseudoInode
+from kernel.fs.seqfile import GeneratedInode, PseudoDirectoryFile, PseudoInode
 from kernel.fs.uapi import S_IFDIR, S_IFLNK, S_IFREG
 
 if TYPE_CHECKING:
-    from kernel.fs.dentry import Dentry
     from kernel.fs.file import File
     from kernel.task.task import Task
 
@@ -172,6 +172,7 @@ class TaskDir(PseudoInode):
         return PseudoDirectoryFile(dentry, flags)
 
 
+_NSFS_MAGIC, _NSFS_DEV = 0x6E736673, 4
 #: Name in /proc/<pid>/ns → inode number of the initial namespace (include/linux/proc_ns.h).
 _NAMESPACES = {
     "cgroup": 4026531835, "ipc": 4026531839, "mnt": 4026531841, "net": 4026531840, "pid": 4026531836,
@@ -207,17 +208,33 @@ class NamespaceDir(PseudoInode):
 
 
 class _NamespaceLink(PseudoInode):
-    __slots__ = ("_text", "target")
+    """Leads to a nameless file whose inode number is the namespace's; it can be opened and compared, not entered."""
+
+    __slots__ = ("_number", "_text", "target")
 
     def __init__(self, sb: SuperBlock, target: Task, name: str, number: int) -> None:
         super().__init__(sb, S_IFLNK | 0o777, ino=entry_ino(target, "ns/" + name))
         self.target = target
         kind = name.removesuffix("_for_children")
+        self._number = number
         self._text = f"{kind}:[{number}]".encode()
         set_owner(self, target)
 
     def readlink(self, task: Task) -> bytes:
         check_access(task, self.target)
         return self._text
+
+    def jump(self, task: Task) -> Dentry | None:
+        inode = GeneratedInode(_nsfs(self.sb), 0o444, ino=self._number, write_error=EINVAL)
+        return Dentry(b"", None, inode, label=self.readlink(task))
+
+
+def _nsfs(sb: SuperBlock) -> SuperBlock:
+    """The file system of the namespaces' inodes; one for all."""
+    found: SuperBlock | None = getattr(sb, "nsfs", None)
+    if found is None:
+        found = SuperBlock(sb.kernel, b"nsfs", _NSFS_MAGIC, _NSFS_DEV)
+        sb.nsfs = found  # type: ignore[attr-defined]
+    return found
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kernel.errno import EINVAL, Errno
 from kernel.fs.seqfile import PseudoDir, PseudoSuperBlock
 
 if TYPE_CHECKING:
     from kernel.fs.inode import StatFs
+    from kernel.task.task import Task
 
 SYSFS_MAGIC = 0x62656572
 SYSFS_DEV = 22
@@ -42,11 +44,14 @@ _TEXTS = {
     f"{_NODE}/node0/cpulist": "0\n",
     f"{_NODE}/node0/cpumap": "1\n",
     f"{_NODE}/node0/distance": "10\n",
-    f"{_THP}/enabled": "always madvise [never]\n",
-    f"{_THP}/defrag": "always defer defer+madvise madvise [never]\n",
-    f"{_THP}/shmem_enabled": "always within_size advise [never] deny force\n",
     f"{_THP}/hpage_pmd_size": "2097152\n",
     f"{_THP}/use_zero_page": "0\n",
+}
+#: Files that offer words and show the chosen one in brackets; there are no huge pages to have.
+_CHOICES = {
+    f"{_THP}/enabled": "always madvise never",
+    f"{_THP}/defrag": "always defer defer+madvise madvise never",
+    f"{_THP}/shmem_enabled": "always within_size advise never deny force",
 }
 _DIRECTORIES = (
     "block", "bus", "class/net", "class/tty", "dev/block", "dev/char", "firmware", "fs/cgroup", "fs/ext4", "kernel",
@@ -75,3 +80,23 @@ class SysFs(PseudoDir):
             self.directory(name)
         for path, text in _TEXTS.items():
             self.text(path, text)
+        for path, words in _CHOICES.items():
+            choice = _Choice(words.split())
+            self.file(path, choice.show, choice.store, 0o644)
+
+
+class _Choice:
+    """One of several words; what is written is kept, and has no effect."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+        self.chosen = "never"
+
+    def show(self, task: Task) -> str:
+        return " ".join(f"[{word}]" if word == self.chosen else word for word in self.words) + "\n"
+
+    def store(self, task: Task, data: bytes) -> None:
+        word = data.split(b"\0")[0].strip().decode("latin1")
+        if word not in self.words:
+            raise Errno(EINVAL)
+        self.chosen = word

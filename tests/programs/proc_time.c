@@ -18,9 +18,11 @@ static long long now(int clock)
     return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
+/* Until so much time has passed, on the wall and on the CPU. */
 static void burn(long long ns)
 {
-    for (long long end = now(CLOCK_MONOTONIC) + ns; now(CLOCK_MONOTONIC) < end;)
+    long long end = now(CLOCK_MONOTONIC) + ns, cpu_end = now(CLOCK_THREAD_CPUTIME_ID) + ns;
+    while (now(CLOCK_MONOTONIC) < end || now(CLOCK_THREAD_CPUTIME_ID) < cpu_end)
         for (volatile int i = 0; i < 10000; i++)
             ;
 }
@@ -34,7 +36,7 @@ FN_TEST(clocks_advance)
         long long before = now(clocks[i]);
         burn(20000000);
         long long after = now(clocks[i]);
-        if (after - before < 1000000 || after - before > 20000000000LL)
+        if (after - before < 1000000 || after - before > 200000000000LL)
             test_fail(__FILE__, __LINE__, "clock %d went on by %lld ns", clocks[i], after - before);
         struct timespec res = {-1, -1};
         TEST_SUCC(GETRES(clocks[i], &res));
@@ -124,7 +126,7 @@ FN_TEST(cpu_time_is_counted)
     long a = syscall(SYS_times, NULL);
     burn(30000000);
     long b = syscall(SYS_times, NULL);
-    TEST_CHECK(b - a >= 2 && b - a < 2000);
+    TEST_CHECK(b - a >= 2 && b - a < 20000);
 }
 
 FN_TEST(time_of_children)
