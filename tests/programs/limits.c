@@ -90,7 +90,9 @@ int main(int argc, char **argv)
             *(volatile char *)test_map(TEST_PAGE) = 1;
         test_print("got it all\n");
     } else if (strcmp(what, "unknown") == 0)
-        for (int i = 0; i < 3; i++)
-            test_print("%ld %s\n", syscall(9999), test_errno_name(errno));
+        for (int i = 0; i < 3; i++) {
+            long r = syscall(9999);
+            test_print("%ld %s\n", r, test_errno_name(errno));
+        }
     return 0;
 }
