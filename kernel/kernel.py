@@ -28,6 +28,7 @@ from kernel.task import oom
 from kernel.task.exec import exec_first
 from kernel.task.pid import PidTable
 from kernel.task.scheduler import Scheduler
+from kernel.task.stack import CodeSlide
 from kernel.task.timers import Timers
 from kernel.task.uts import UtsNamespace
 
@@ -80,6 +81,7 @@ class Kernel:
         self.events = Events()
         self.clock = Clock(options)
         self.random = Random(options)
+        self.code_slide = CodeSlide(self.random)
         self.memory = KernelMemory(options.memory_bytes)
         self.memory.out_of_memory = lambda: oom.kill_something(self)
         self.machine = Machine(Cpu(self.memory.memory, GATE_FRAME, fault, progress))

@@ -19,6 +19,7 @@ from kernel.errno import (
     ENOMEM,
     Errno,
 )
+from kernel.random import Random
 from kernel.task import elf, elf_load, script, stack
 from kernel.task.cred import Credentials
 
@@ -208,7 +209,8 @@ def test_stack_layout() -> None:
     for count in range(8):
         space = FakeSpace()
         argv = [b"arg%d" % i for i in range(count)]
-        rsp = stack.build(space, stack.Layout(None), 8 << 20, argv, [b"A=1", b"B=2"], b"/bin/x", elf_load.Image(),  # type: ignore[arg-type]
+        layout = stack.Layout(None, stack.CodeSlide(Random()))
+        rsp = stack.build(space, layout, 8 << 20, argv, [b"A=1", b"B=2"], b"/bin/x", elf_load.Image(),  # type: ignore[arg-type]
                           3, Credentials(), b"R" * 16, False)
         assert rsp % 16 == 0
         (low_address, low), (strings_address, strings) = sorted(space.written.items())

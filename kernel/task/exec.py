@@ -319,7 +319,7 @@ def _load(task: Task, found: _Binary, arguments: Arguments) -> tuple[int, int]:
     """Map the program and its stack; returns the entry point and the stack pointer."""
     kernel, mm, program = task.kernel, task.mm, found.program
     randomize = kernel.options.aslr and not task.personality & ADDR_NO_RANDOMIZE
-    layout = stack.Layout(kernel.random if randomize else None)
+    layout = stack.Layout(kernel.random if randomize else None, kernel.code_slide)
     stack_limit = rlimit.get(task, RLIMIT_STACK)
     mm.set_stack_limit(stack_limit)
     mm.mmap_base = layout.mmap_base(stack_limit)
