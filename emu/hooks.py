@@ -14,6 +14,7 @@ from emu.layout import (
     GATE,
     M_ANSWERED,
     M_CODE_MAP,
+    M_CODE_WRITTEN,
     M_CONSTANTS,
     M_CTL,
     M_EMU_START,
@@ -47,6 +48,7 @@ from emu.layout import (
     M_STALE,
     M_STALE_COUNT,
     M_STARTS,
+    M_STEP_FRAME,
     M_STOP,
     M_SYSCALL_FLAGS,
     M_SYSCALL_RIP,
@@ -81,6 +83,8 @@ from emu.paging import PAGE_MASK, PMD_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_NX, PTE
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 
 #: Answers of the kernel's fault handler that the machine understands; every other code stops the guest.
+FILL_FLUSH = 2
+
 FAULT_DONE = 0
 """The tables are in order now: walk again."""
 FAULT_RESTART = 1
@@ -101,7 +105,12 @@ def _answer(result: int, physical: int, perms: int) -> int:
 
 @hot
 def _try_fill(m: int, page: int, access: int, result: int) -> int:
-    """Fill the TLB entry from the page tables as they stand: 1, or 0 when they do not allow the access."""
+    """Fill the TLB entry from the page tables as they stand: 1, or 0 when they do not allow the access.
+
+    A frame is never executable and writable through the TLB at once, or Unicorn could run translations of bytes that
+    were overwritten through another address: it watches the address that was executed, and that only until the next
+    store. FILL_FLUSH: the frame changes sides, the TLB must be flushed first.
+    """
     slot, writable = walk(m, page)
     if slot == 0:
         return 0
@@ -121,12 +130,23 @@ def _try_fill(m: int, page: int, access: int, result: int) -> int:
     physical = pte & PTE_FRAME
     if pte & PTE_PS:
         physical = (physical & -PMD_SIZE) | (page & (PMD_SIZE - 1))
+    executed = load64(m + M_CODE_MAP) + (physical >> 12)
+    stepping = load64(m + M_STEP_FRAME) == physical >> 12
     if access == ACCESS_FETCH:
         if pte & PTE_NX:
             return 0
         # X is given on fetch only, so that the code map has exactly the frames that were executed.
         perms |= PROT_EXEC
-        store8(load64(m + M_CODE_MAP) + (physical >> 12), 1)
+        if load8(executed) == 0:
+            store8(executed, 1)
+            return FILL_FLUSH
+    if load8(executed) and not stepping:
+        if access == ACCESS_WRITE:
+            store64(m + M_CODE_WRITTEN, physical >> 12)
+            return FILL_FLUSH
+        perms &= ~PROT_WRITE
+    elif stepping:
+        perms |= PROT_EXEC
     if bits != pte:
         store64(slot, bits)
     return _answer(result, physical, perms)
@@ -137,7 +157,8 @@ def tlb_fill(uc: int, va: int, access: int, result: int, m: int) -> int:
     """UC_HOOK_TLB_FILL: walk the page tables, let the kernel handle the fault, or stop the guest."""
     page = va & PAGE_MASK
     store64(m + M_FILLS, load64(m + M_FILLS) + 1)
-    if _try_fill(m, page, access, result):
+    filled = _try_fill(m, page, access, result)
+    if filled == 1:
         return 1
     if page < 0:
         # Both are open only while the machine itself looks: M_STOP says so, and the TLB is flushed afterwards.
@@ -145,12 +166,14 @@ def tlb_fill(uc: int, va: int, access: int, result: int, m: int) -> int:
             return _answer(result, page - DIRECT_MAP, PROT_READ | PROT_EXEC)
         if load64(m + M_STOP) == STOP_ENTERING and page == GATE:
             return _answer(result, load64(m + M_GATE_PAGE), PROT_READ | PROT_EXEC)
-    code = 0
-    if load64(m + M_STOP) != STOP_ENTERING:
+    code = FAULT_RESTART
+    if filled == 0 and load64(m + M_STOP) != STOP_ENTERING:
         store64(m + M_FAULTS, load64(m + M_FAULTS) + 1)
         code = call3(load64(m + M_FAULT_HANDLER), m, page, access)
-        if code == FAULT_DONE and _try_fill(m, page, access, result):
-            return 1
+        if code == FAULT_DONE:
+            filled = _try_fill(m, page, access, result)
+            if filled == 1:
+                return 1
     store64(m + M_FAULT_CODE, code)
     store64(m + M_FAULT_PAGE, page)
     store64(m + M_FAULT_ACCESS, access)
@@ -195,6 +218,21 @@ def invalid_hook(uc: int, m: int) -> int:
 
 
 @hot
+def mark_stale(m: int, frame: int) -> int:
+    """Note that the kernel has changed a frame that was executed; its translations go before the guest runs on.
+
+    Returns 1 when the list is full and the caller must have :data:`drop_stale` called first.
+    """
+    if load8(load64(m + M_CODE_MAP) + frame) == 0:
+        return 0
+    count = load64(m + M_STALE_COUNT)
+    store64(load64(m + M_STALE) + count * 8, frame)
+    store64(m + M_STALE_COUNT, count + 1)
+    store8(load64(m + M_CODE_MAP) + frame, 0)
+    return 0
+
+
+@hot
 def _drop_stale(m: int) -> None:
     """Throw away the translations of frames that were written or freed behind Unicorn's back."""
     count = load64(m + M_STALE_COUNT)
@@ -214,6 +252,41 @@ def drop_stale(m: int) -> int:
     """For Python: drop the stale translations now; returns 0."""
     _drop_stale(m)
     return 0
+
+
+@hot
+def _store_to_code(m: int) -> int:
+    """The instruction at RIP stores into a frame that was executed: its translations go, then it may.
+
+    Where the instruction lies in that very frame neither order of the two permissions gets it done: it is run alone,
+    with both. Returns STOP_NONE, or why the engine stopped behind it.
+    """
+    frame = load64(m + M_CODE_WRITTEN)
+    store64(m + M_CODE_WRITTEN, 0)
+    mark_stale(m, frame)
+    rip = load64(m + M_RIP)
+    here, _ = walk(m, rip & PAGE_MASK)
+    behind, _ = walk(m, (rip + 14) & PAGE_MASK)
+    if (here == 0 or (load64(here) & PTE_FRAME) >> 12 != frame) and (
+            behind == 0 or (load64(behind) & PTE_FRAME) >> 12 != frame):
+        return STOP_NONE
+    uc = load64(m + M_UC)
+    _drop_stale(m)
+    call2(load64(m + M_CTL), uc, UC_CTL_TLB_FLUSH)
+    store64(m + M_STEP_FRAME, frame)
+    store8(load64(m + M_CODE_MAP) + frame, 1)
+    store64(m + M_STOP, STOP_NONE)
+    # Two: a store into its own translation makes Unicorn begin the instruction again, and that counts.
+    call5(load64(m + M_EMU_START), uc, rip, 0, 0, 2)
+    call3(load64(m + M_REG_READ), uc, _REG_RIP, m + M_SCRATCH)
+    store64(m + M_RIP, load64(m + M_SCRATCH))
+    store64(m + M_STEP_FRAME, 0)
+    store8(load64(m + M_CODE_MAP) + frame, 1)
+    mark_stale(m, frame)
+    store64(m + M_FLUSH, 1)
+    stop = load64(m + M_STOP)
+    # A fault behind it will happen again.
+    return STOP_NONE if stop == STOP_FAULT else stop
 
 
 @export("i64(i64,i64)")
@@ -242,23 +315,13 @@ def run(m: int, count: int) -> int:
         store64(m + M_RIP, load64(m + M_SCRATCH))
         if stop == STOP_FAULT and load64(m + M_FAULT_CODE) <= FAULT_RESTART:
             store64(m + M_FLUSH, 1)
-            continue
+            stop = STOP_NONE
+            if load64(m + M_CODE_WRITTEN) != 0:
+                stop = _store_to_code(m)
+            if stop == STOP_NONE:
+                continue
+            return stop
         if stop == STOP_NONE and error != UC_ERR_OK:
             store64(m + M_VECTOR, error)
             return STOP_ERROR
         return stop
-
-
-@hot
-def mark_stale(m: int, frame: int) -> int:
-    """Note that the kernel has changed a frame that was executed; its translations go before the guest runs on.
-
-    Returns 1 when the list is full and the caller must have :data:`drop_stale` called first.
-    """
-    if load8(load64(m + M_CODE_MAP) + frame) == 0:
-        return 0
-    count = load64(m + M_STALE_COUNT)
-    store64(load64(m + M_STALE) + count * 8, frame)
-    store64(m + M_STALE_COUNT, count + 1)
-    store8(load64(m + M_CODE_MAP) + frame, 0)
-    return 0

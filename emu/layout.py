@@ -41,6 +41,10 @@ M_FILLS, M_FAULTS, M_ANSWERED, M_STARTS = (n * 8 for n in range(44, 48))
 #: Frame of the supervisor page that holds ``sysretq``, and its virtual address.
 M_GATE_PAGE = 48 * 8
 
+#: Frame that was executed and that the guest is about to store into (0: none); frame that may be both executed and
+#: stored to while one instruction is stepped (0: none).
+M_CODE_WRITTEN, M_STEP_FRAME = 49 * 8, 50 * 8
+
 M_KERNEL = 64 * 8
 M_BYTES = 256 * 8
 

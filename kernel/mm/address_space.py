@@ -357,13 +357,21 @@ class AddressSpace:
             if self.resolve(va, access, code) > FAULT_RESTART:
                 return code
 
-    def unmap_cache_page(self, cache: PageCache, index: int, frame: int) -> None:
-        """Remove every entry for a page that its file has lost (unmap_mapping_range)."""
+    def unmap_file_range(self, cache: PageCache, start: int, end: int, copies: bool) -> None:
+        """Remove the pages of a byte range that its file has lost, private ``copies`` too (unmap_mapping_range).
+
+        Raises:
+            Errno: ENOMEM when a shared table could not be copied.
+        """
         numbers = {mapping.number for mapping in cache.mappings}
-        position = index << PAGE_SHIFT
+        zap = unmap.zap_range if copies else unmap.zap_cache_pages
         for row in self.vmas:
-            if row.mapping in numbers and row.offset <= position < row.offset + (row.end - row.start):
-                unmap.unmap_cache_page.call(self.memory.m, self.mm, row.start + position - row.offset, frame)
+            if row.mapping in numbers:
+                low = max(start - row.offset, 0) + row.start
+                high = min(end - row.offset + row.start, row.end)
+                while low < high and not zap.call(self.memory.m, self.mm, low, high):
+                    if not self.memory.reclaim():
+                        raise Errno(ENOMEM)
 
     def physical(self, va: int) -> int:
         """Guest-physical address behind ``va`` without faulting, or -1."""

@@ -205,7 +205,7 @@ class PageCache:
             raise Errno(EFBIG)
         if size < self.size:
             keep = (size + PAGE_SIZE - 1) >> PAGE_SHIFT
-            self._drop_pages(keep, self.frames.size)
+            self._drop_pages(keep, self.frames.size, copies=True)
             inside = size & (PAGE_SIZE - 1)
             if inside and keep <= self.frames.size and self.frames[keep - 1]:
                 frame = int(self.frames[keep - 1])
@@ -222,7 +222,7 @@ class PageCache:
         end = min(offset + count, self.size)
         first, last = (offset + PAGE_SIZE - 1) >> PAGE_SHIFT, end >> PAGE_SHIFT
         if self.backing is None and first < last:
-            self._drop_pages(first, min(last, self.frames.size))
+            self._drop_pages(first, min(last, self.frames.size), copies=False)
             zero_ranges = [(offset, min(first << PAGE_SHIFT, end)), (max(last << PAGE_SHIFT, offset), end)]
         else:
             zero_ranges = [(offset, end)]
@@ -232,18 +232,16 @@ class PageCache:
                 self.write(start, bytes(size))
                 start += size
 
-    def _drop_pages(self, first: int, last: int) -> None:
+    def _drop_pages(self, first: int, last: int, *, copies: bool) -> None:
+        """Free the pages first…last-1, unmapped first; ``copies``: private copies of them go too."""
+        if self.mappings:
+            end = MAX_SIZE if copies else last << PAGE_SHIFT
+            for space in list(self.memory.spaces.values()):
+                space.unmap_file_range(self, first << PAGE_SHIFT, end, copies)
         for index in (np.flatnonzero(self.frames[first:last]) + first).tolist():
             frame = int(self.frames[index])
-            if self.mappings:
-                self._unmap(index, frame)
             self.frames[index] = 0
             self.memory.put(frame)
-
-    def _unmap(self, index: int, frame: int) -> None:
-        """Take a page out of every address space that maps it."""
-        for space in list(self.memory.spaces.values()):
-            space.unmap_cache_page(self, index, frame)
 
     # -- write-back ------------------------------------------------------------------------------------------------
 

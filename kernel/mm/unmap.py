@@ -20,7 +20,6 @@ from kernel.mm.tables import (
     free_table_if_empty,
     next_table,
     own_range,
-    own_table,
     pte_slot,
 )
 
@@ -159,18 +158,23 @@ def cool_range(m: int, mm: int, start: int, end: int) -> int:
 
 
 @export("i64(i64,i64,i64,i64)")
-def unmap_cache_page(m: int, mm: int, va: int, frame: int) -> int:
-    """Remove the entry for ``va`` if it maps ``frame`` (a file was cut short). Returns 1, or 0 when out of frames."""
-    slot = pmd_slot(m, load64(mm + MM_ROOT), va)
-    if slot == 0 or load64(slot) & PTE_P == 0:
-        return 1
-    pte = load64(pte_slot(m, load64(slot), va))
-    if pte & PTE_P == 0 or (pte & PTE_FRAME) >> 12 != frame:
-        return 1
-    if own_table(m, mm, va) == 0:
+def zap_cache_pages(m: int, mm: int, start: int, end: int) -> int:
+    """Remove the page-cache pages of [start, end) and leave private copies: 1, or 0 when out of frames."""
+    if own_range(m, mm, start, end, 1) == 0:
         return 0
-    _zap_entry(m, mm, (load64(slot) & PTE_FRAME) >> 12, pte_slot(m, load64(slot), va))
-    free_table_if_empty(m, mm, slot)
+    root = load64(mm + MM_ROOT)
+    va = next_table(m, root, start, end)
+    while va < end:
+        base = va & -PMD_SIZE
+        slot = pmd_slot(m, root, va)
+        table = (load64(slot) & PTE_FRAME) >> 12
+        for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
+            entry = pte_slot(m, load64(slot), page)
+            pte = load64(entry)
+            if pte & PTE_P and is_cache_frame(m, (pte & PTE_FRAME) >> 12):
+                _zap_entry(m, mm, table, entry)
+        free_table_if_empty(m, mm, slot)
+        va = next_table(m, root, base + PMD_SIZE, end)
     store64(m + M_FLUSH, 1)
     return 1
 

@@ -87,4 +87,8 @@ def exchange(
         if new[1] > old[1] and not task.cred.capable(CAP_SYS_RESOURCE):
             raise Errno(EPERM)
         group.rlimits[number] = new
+        if number == RLIMIT_STACK:
+            for thread in group.threads:
+                if thread.mm is not None:
+                    thread.mm.set_stack_limit(new[0])
     return old
