@@ -75,7 +75,8 @@ class SysFs(PseudoDir):
     __slots__ = ()
 
     def __init__(self, kernel: Any) -> None:
-        super().__init__(SysSuperBlock(kernel, b"sysfs", SYSFS_MAGIC, SYSFS_DEV), ino=SYSFS_ROOT_INO)
+        sb = SysSuperBlock(kernel, b"sysfs", SYSFS_MAGIC, SYSFS_DEV, first_ino=SYSFS_ROOT_INO + 1)
+        super().__init__(sb, ino=SYSFS_ROOT_INO)
         for name in _DIRECTORIES:
             self.directory(name)
         for path, text in _TEXTS.items():

@@ -7,7 +7,6 @@ its :class:`~kernel.task.wait.Sleep` is finished, then resumed from here. Linux:
 from __future__ import annotations
 
 import select
-import time
 from collections import deque
 from collections.abc import Callable
 from types import CoroutineType
@@ -84,7 +83,7 @@ class Scheduler:
 
     def unaccounted_ns(self, task: Task) -> int:
         """CPU time of the running slice."""
-        return time.monotonic_ns() - self._slice_start_ns if task is self.current else 0
+        return self.kernel.clock.peek_ns() - self._slice_start_ns if task is self.current else 0
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
@@ -97,8 +96,8 @@ class Scheduler:
                 if self.posted:
                     self.posted.run()
                 deadline = timers.next_deadline()
-                if deadline is not None and deadline <= clock.monotonic_ns():
-                    timers.run_expired(clock.monotonic_ns())
+                if deadline is not None and deadline <= clock.peek_ns():
+                    timers.run_expired(clock.peek_ns())
                 if self._host_waits:
                     self._poll_host(0)
                 if not self.queue:
@@ -120,16 +119,18 @@ class Scheduler:
     def _run_task(self, task: Task) -> None:
         """One slice: until the task blocks, ends, stops, or others have waited long enough."""
         self.current = task
-        self._slice_start_ns = time.monotonic_ns()
+        clock = self.kernel.clock
+        self._slice_start_ns = clock.peek_ns()
         self._yield = False
         try:
             if task.coroutine is not None and not self._resume(task):
                 return
             self._run_user(task)
         finally:
-            task.utime_ns += time.monotonic_ns() - self._slice_start_ns
+            task.utime_ns += clock.peek_ns() - self._slice_start_ns
             self.current = None
         if task.state == "R" and task.coroutine is None:
+            task.involuntary_switches += bool(self.queue)
             self._enqueue(task)
 
     def _run_user(self, task: Task) -> None:
@@ -231,6 +232,7 @@ class Scheduler:
 
     def _block(self, task: Task, sleep: Sleep) -> None:
         """Leave the task asleep until ``sleep`` is finished."""
+        task.voluntary_switches += 1
         sleep.task = task
         task.sleep = sleep
         task.state = "S" if sleep.interruptible else "D"
@@ -286,14 +288,14 @@ class Scheduler:
         if self.queue or self._host_waits or self.ended or self.posted:
             return True
         deadline = self.kernel.timers.next_deadline()
-        return deadline is not None and deadline <= self.kernel.clock.monotonic_ns()
+        return deadline is not None and deadline <= self.kernel.clock.peek_ns()
 
     def _idle(self) -> None:
         """All tasks sleep: wait for the earliest deadline, a host descriptor or a signal of the host."""
         deadline = self.kernel.timers.next_deadline()
         wait_ms = 200.0
         if deadline is not None:
-            left_ns = deadline - self.kernel.clock.monotonic_ns()
+            left_ns = deadline - self.kernel.clock.peek_ns()
             if left_ns <= 0:
                 return
             if self.kernel.options.deterministic and not self._host_waits:
