@@ -9,10 +9,11 @@ from kernel.fs.anon import anonymous_inode
 from kernel.fs.file import File
 from kernel.fs.pollmask import POLLHUP, POLLIN, POLLRDNORM
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
+from kernel.task.task import Task
 from kernel.task.wait import WaitQueue
 
 if TYPE_CHECKING:
-    from kernel.task.task import Task, ThreadGroup
+    from kernel.task.task import ThreadGroup
 
 
 class PidFile(File):
@@ -29,12 +30,12 @@ class PidFile(File):
         """The process; EBADF before there is one."""
         if self.target is None:
             raise Errno(EBADF)
-        return getattr(self.target, "group", self.target)  # type: ignore[return-value]
+        return self.target.group if isinstance(self.target, Task) else self.target
 
     @property
     def thread(self) -> Task | None:
         """The thread that the descriptor is for, None when it is for the process."""
-        return None if self.target is self.group else self.target  # type: ignore[return-value]
+        return self.target if isinstance(self.target, Task) else None
 
     @property
     def reaped(self) -> bool:
