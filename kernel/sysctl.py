@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EINVAL, Errno
-from kernel.task.pid import MAX_THREADS
 
 if TYPE_CHECKING:
     from kernel.kernel import Kernel
 
 _INT_MAX = 2**31 - 1
-
 
 @dataclass
 class Setting:
@@ -29,6 +27,8 @@ class Setting:
     high: int = 2**64 - 1
     read: Callable[[], str] | None = None
     write: Callable[[bytes], None] | None = None
+    changed: Callable[[Any], None] | None = None
+    """Called with the new value."""
 
     def text(self) -> str:
         """As read from /proc/sys."""
@@ -55,6 +55,8 @@ class Setting:
                 raise Errno(EINVAL)
             merged = (*new, *old[len(new) :])
             self.value = merged if isinstance(self.value, tuple) else merged[0]
+        if self.changed is not None:
+            self.changed(self.value)
 
     def _number(self, word: bytes) -> int:
         try:
@@ -94,6 +96,14 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
             None, read=lambda: getattr(uts, field), write=lambda data: uts.set_name(field, data.split(b"\n")[0])
         )
 
+    def of_vfs(attribute: str) -> Setting:
+        def write(data: bytes) -> None:
+            if data.strip() not in (b"0", b"1"):
+                raise Errno(EINVAL)
+            setattr(kernel.vfs, attribute, data.strip() == b"1")
+
+        return Setting(read=lambda: str(int(getattr(kernel.vfs, attribute))), write=write)
+
     def boolean(value: int, high: int = 1) -> Setting:
         return Setting(value, low=0, high=high)
 
@@ -126,7 +136,9 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "kernel.panic": count(0),
         "kernel.panic_on_oops": boolean(0),
         "kernel.perf_event_paranoid": Setting(4, low=-1, high=4),
-        "kernel.pid_max": Setting(kernel.tasks.pid_max, low=301, high=4194304),
+        "kernel.pid_max": Setting(
+            kernel.tasks.pid_max, low=301, high=4194304, changed=lambda value: setattr(kernel.tasks, "pid_max", value)
+        ),
         "kernel.print-fatal-signals": boolean(0),
         "kernel.printk": Setting((4, 4, 1, 7), low=0, high=_INT_MAX),
         "kernel.pty.max": count(4096),
@@ -138,7 +150,10 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "kernel.random.urandom_min_reseed_secs": count(60),
         "kernel.random.uuid": shown(random.uuid),
         "kernel.random.write_wakeup_threshold": count(256),
-        "kernel.randomize_va_space": boolean(2 if kernel.options.aslr else 0, 2),
+        "kernel.randomize_va_space": Setting(
+            2 if kernel.options.aslr else 0, low=0, high=2,
+            changed=lambda value: setattr(kernel.options, "aslr", value > 0),
+        ),
         "kernel.sched_autogroup_enabled": boolean(0),
         "kernel.sched_rr_timeslice_ms": count(100),
         "kernel.sched_rt_period_us": count(1000000),
@@ -150,7 +165,10 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "kernel.shmmni": count(4096),
         "kernel.sysctl_writes_strict": Setting(1, low=-1, high=1),
         "kernel.tainted": count(0),
-        "kernel.threads-max": Setting(getattr(kernel.tasks, "max_threads", MAX_THREADS), low=1, high=_INT_MAX),
+        "kernel.threads-max": Setting(
+            kernel.tasks.max_threads, low=20, high=kernel.tasks.max_threads,
+            changed=lambda value: setattr(kernel.tasks, "max_threads", value),
+        ),
         "kernel.unprivileged_bpf_disabled": boolean(2, 2),
         "kernel.version": shown(lambda: uts.version),
         "kernel.yama.ptrace_scope": boolean(0, 3),
@@ -175,7 +193,9 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "vm.oom_dump_tasks": boolean(1),
         "vm.oom_kill_allocating_task": boolean(0),
         "vm.overcommit_kbytes": Setting(0, low=0),
-        "vm.overcommit_memory": boolean(0, 2),
+        "vm.overcommit_memory": Setting(
+            0, low=0, high=2, changed=lambda value: setattr(kernel.memory, "overcommit_memory", value)
+        ),
         "vm.overcommit_ratio": count(50),
         "vm.page-cluster": boolean(3, 31),
         "vm.panic_on_oom": boolean(0, 2),
@@ -206,9 +226,9 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "fs.pipe-user-pages-hard": Setting(0, low=0),
         "fs.pipe-user-pages-soft": Setting(16384, low=0),
         "fs.protected_fifos": boolean(0, 2),
-        "fs.protected_hardlinks": boolean(1),
+        "fs.protected_hardlinks": of_vfs("protected_hardlinks"),
         "fs.protected_regular": boolean(0, 2),
-        "fs.protected_symlinks": boolean(1),
+        "fs.protected_symlinks": of_vfs("protected_symlinks"),
         "fs.suid_dumpable": boolean(0, 2),
         "net.core.somaxconn": count(4096),
         "net.unix.max_dgram_qlen": count(512),
