@@ -292,5 +292,6 @@ def test_memory_full(tree: Path) -> None:
     results = [k.call("write", fd, data, 1 << 20) for _ in range(6)]
     assert results[-1] == -errno.ENOSPC
     assert results[0] == 1 << 20
+    assert k.memory.free_frames >= k.memory.file_reserve
     assert k.call("ftruncate", fd, 0) == 0
     assert k.call("write", fd, data, 1 << 20) == 1 << 20

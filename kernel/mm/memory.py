@@ -83,6 +83,8 @@ class KernelMemory:
         """Buffer through which small user copies pass (64 KiB)."""
         self.overcommit_memory = 0
         """/proc/sys/vm/overcommit_memory."""
+        self.file_reserve = min(count // 16, 16384)
+        """Frames that write(2) leaves to programs: a full file system gives ENOSPC and not the OOM killer."""
 
     # -- frames ----------------------------------------------------------------------------------------------------
 

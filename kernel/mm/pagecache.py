@@ -171,6 +171,8 @@ class PageCache:
         if self.backing is not None and self.backing.writable:
             total = self.backing.write(offset, view)
             self.valid_size = max(self.valid_size, offset + total)
+        elif self.memory.free_frames - (total >> PAGE_SHIFT) <= self.memory.file_reserve:
+            total = self._what_fits(offset, total)
         done = 0
         while done < total:
             position = offset + done
@@ -194,6 +196,25 @@ class PageCache:
             self.size = offset + done
             self._publish()
         return done
+
+    def _what_fits(self, offset: int, count: int) -> int:
+        """How much of a write there is memory for, when programs keep the last of it. Raises Errno: ENOSPC for none."""
+        memory = self.memory
+        room = memory.free_frames - memory.file_reserve
+        first, last = offset >> PAGE_SHIFT, (offset + count - 1) >> PAGE_SHIFT
+        if room <= last - first and memory.reclaim():
+            room = memory.free_frames - memory.file_reserve
+        index = first
+        while index <= last:
+            if index >= self.frames.size or not self.frames[index]:
+                if room <= 0:
+                    break
+                room -= 1
+            index += 1
+        count = min(count, (index << PAGE_SHIFT) - offset)
+        if count <= 0:
+            raise Errno(ENOSPC)
+        return count
 
     def truncate(self, size: int) -> None:
         """Set the file's length: pages behind it go, also from every mapping; the rest of the last page is zeros.
