@@ -123,12 +123,13 @@ class Scheduler:
         self._slice_start_ns = clock.peek_ns()
         self._yield = False
         try:
-            if task.coroutine is not None and not self._resume(task):
-                return
-            self._run_user(task)
+            if task.coroutine is None or self._resume(task):
+                self._run_user(task)
         finally:
             task.utime_ns += clock.peek_ns() - self._slice_start_ns
             self.current = None
+        if self.after_entry is not None:
+            self.after_entry()
         if task.state == "R" and task.coroutine is None:
             task.involuntary_switches += bool(self.queue)
             self._enqueue(task)
@@ -151,10 +152,7 @@ class Scheduler:
             stop = run()
             if stop == STOP_SYSCALL:
                 number = slots[_REG0]
-                runs_on = self._syscall(task, number, slots[_REG0 + 1 : _REG0 + 7].tolist())
-                if not runs_on:
-                    if self.after_entry is not None:
-                        self.after_entry()
+                if not self._syscall(task, number, slots[_REG0 + 1 : _REG0 + 7].tolist()):
                     return
                 if number in _ID_CALLS:
                     self._set_constants(task)
@@ -287,8 +285,7 @@ class Scheduler:
         """From the ticker's thread: does anything wait for the running task to stop?"""
         if self.queue or self._host_waits or self.ended or self.posted:
             return True
-        deadline = self.kernel.timers.next_deadline()
-        return deadline is not None and deadline <= self.kernel.clock.peek_ns()
+        return self.kernel.timers.is_due(self.kernel.clock.peek_ns())
 
     def _idle(self) -> None:
         """All tasks sleep: wait for the earliest deadline, a host descriptor or a signal of the host."""

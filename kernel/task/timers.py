@@ -41,6 +41,11 @@ class Timers:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
+    def is_due(self, now_ns: int) -> bool:
+        """From any thread: the first timer's deadline has passed. It only looks, so it may see a cancelled one."""
+        heap = self._heap
+        return bool(heap) and heap[0][0] <= now_ns
+
     def run_expired(self, now_ns: int) -> None:
         """Run what is due."""
         heap = self._heap
