@@ -146,6 +146,8 @@ class Tracer:
         if printer is None or (self.matcher is not None and not self.matcher.matches(task, printer.row, regs)):
             self._calls[tid] = None
             return
+        if self.options.show_comm:
+            self._comms[tid] = bytes(getattr(task, "comm", b"")).decode(errors="backslashreplace")
         call = Call(task, regs, printer.style, printer)
         self._calls[tid] = call
         if not self._silent:
