@@ -148,7 +148,7 @@ def _copy_task(task: Task, tid: int, mm: AddressSpace, args: CloneArgs) -> Task:
         if flags & CLONE_CLEAR_SIGHAND:
             actions.reset_for_exec()
     child = Task(
-        kernel, tid, group, mm, files, fs, task.cred.copy(), actions, SignalQueue(),
+        kernel, tid, group, mm, files, fs, task.cred, actions, SignalQueue(),
         blocked=task.blocked,
         sigaltstack=(0, 0, SS_DISABLE) if flags & (CLONE_VM | CLONE_VFORK) == CLONE_VM else task.sigaltstack,
         context=kernel.machine.cpu.clone_context(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errno import ECHILD, Errno
 from kernel.task import rusage
-from kernel.task.exit import child_info, exit_cause, group_leader, release_group
+from kernel.task.exit import exit_cause, group_leader, release_group
 from kernel.task.pid import is_dead
 from kernel.task.rusage import Usage
 from kernel.task.signals import CLD_CONTINUED, CLD_STOPPED, SIGCHLD, SIGCONT
@@ -91,7 +91,7 @@ def _eligible(task: Task, child: ThreadGroup, options: int) -> bool:
 def _report_zombie(task: Task, child: ThreadGroup, options: int) -> Report:
     word = child.exit_status or 0
     code, status = exit_cause(word)
-    report = Report(child.tgid, child_info(child, SIGCHLD).uid, code, status, word, _usage(child))
+    report = Report(child.tgid, _uid(child), code, status, word, _usage(child))
     if not options & WNOWAIT:
         parent = task.group
         parent.children_utime_ns += child.utime_ns + child.children_utime_ns
