@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kernel.clock import task_times_ns
 from kernel.errno import EACCES, EINVAL, EPERM, ERANGE, ESRCH, Errno
+from kernel.fs.proc_status import thread_count
 from kernel.task.capability import CAP_SYS_NICE, CAP_SYS_RESOURCE
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _quotient(dividend: int, divisor: int) -> int:
 
 def sched(reader: Task, task: Task) -> str:
     """The lines of /proc/<pid>/sched that exist without the scheduler's debugging statistics."""
-    head = f"{task.comm.decode('utf-8', 'replace')} ({task.tid}, #threads: {max(len(task.group.threads), 1)})"
+    head = f"{task.comm.decode('utf-8', 'replace')} ({task.tid}, #threads: {thread_count(task)})"
     run_ns = sum(task_times_ns(task))
     switches = task.voluntary_switches + task.involuntary_switches
     prio = 99 - task.sched_priority if task.sched_policy in (1, 2) else 120 + task.nice

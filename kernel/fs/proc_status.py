@@ -106,7 +106,7 @@ def _signal_lines(task: Task) -> list[str]:
     actions = task.actions
     ignored, caught = (actions.ignored_mask, actions.caught_mask) if actions is not None else (0, 0)
     return [
-        f"Threads:\t{max(len(group.threads), 1)}",
+        f"Threads:\t{thread_count(task)}",
         f"SigQ:\t{queued}/{group.rlimits.get(rlimit.RLIMIT_SIGPENDING, (4096, 4096))[0]}",
         f"SigPnd:\t{task.pending.mask if task.pending is not None else 0:016x}",
         f"ShdPnd:\t{shared:016x}",
@@ -149,7 +149,7 @@ def _stat(reader: Task, task: Task, whole: bool) -> str:
         stats.minor_faults if stats else 0, 0, stats.major_faults if stats else 0, 0,
         user // NSEC_PER_TICK, system // NSEC_PER_TICK,
         group.children_utime_ns // NSEC_PER_TICK, group.children_stime_ns // NSEC_PER_TICK,
-        priority, task.nice, max(len(group.threads), 1), 0,
+        priority, task.nice, thread_count(task), 0,
         task.start_time_ns // NSEC_PER_TICK,
         stats.total_vm * PAGE if stats else 0, stats.rss if stats else 0,
         group.rlimits.get(rlimit.RLIMIT_RSS, (rlimit.RLIM_INFINITY, 0))[0],
@@ -225,6 +225,12 @@ def fd_table_size(task: Task) -> int:
     while size <= highest:
         size = 256 if size == 64 else size * 2
     return size
+
+
+def thread_count(task: Task) -> int:
+    """Threads of the process, a dead leader included (get_nr_threads)."""
+    group = task.group
+    return len(group.threads) + (group.dead_leader is not None)
 
 
 def _octal4(value: int) -> str:

@@ -429,3 +429,37 @@ FN_TEST(fixed_files)
     TEST_RES(proc_read("/proc/self/io"), _ret > 50);
     TEST_CHECK(proc_field("cancelled_write_bytes"));
 }
+
+static void *outlive_leader(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 2000; i++) {
+        usleep(1000);
+        if (proc_read("/proc/self/stat") > 0 && strstr(proc_text, ") Z "))
+            break;
+    }
+    if (proc_read("/proc/self/status") <= 0 || strcmp(proc_field("State"), "Z (zombie)"))
+        _exit(1);
+    if (proc_number("Threads") != 2 || proc_field("VmRSS"))
+        _exit(2);
+    if (proc_read("/proc/thread-self/status") <= 0 || strcmp(proc_field("State"), "R (running)"))
+        _exit(3);
+    if (proc_number("Threads") != 2 || proc_number("VmRSS") <= 0 || proc_number("Pid") == proc_number("Tgid"))
+        _exit(4);
+    if (readlink("/proc/self/exe", proc_text, 100) != -1 || errno != ENOENT)
+        _exit(5);
+    if (count_threads() != 2)
+        _exit(6);
+    if (proc_read("/proc/thread-self/cmdline") <= 0)
+        _exit(7);
+    _exit(0);
+}
+
+FN_TEST(dead_leader)
+{
+    TEST_CHILD({
+        pthread_t thread;
+        TEST_EQ(pthread_create(&thread, NULL, outlive_leader, NULL), 0);
+        syscall(SYS_exit, 9);
+    });
+}
