@@ -33,5 +33,7 @@ def open_memfd(task: Task, name: bytes, flags: int) -> RegularFile:
     elif not flags & MFD_ALLOW_SEALING:
         inode.seals = F_SEAL_SEAL
     inode.page_cache()
+    # The description that memfd_create makes is no writer to execve: such a file can be run while it is open.
+    inode.writers = -1
     dentry = Dentry(b"memfd:" + name, None, inode, b"/memfd:" + name + b" (deleted)")
     return RegularFile(dentry, O_RDWR | O_LARGEFILE)

@@ -199,7 +199,7 @@ def do_execve(task: Task, dirfd: int, path: bytes, flags: int, vectors: Vectors)
             return
         inaccessible = arguments.filename != path and task.files.cloexec(dirfd)
         found = _find_binary(task, opened, arguments, inaccessible)
-        comm = path if path else opened[0].path
+        comm = path if path else opened[0].dentry.name
         _replace_image(task, AddressSpace.new(task.kernel), found, arguments, comm.rpartition(b"/")[2])
     finally:
         for file in opened:
