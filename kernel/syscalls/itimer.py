@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kernel import clock as clk
 from kernel.clock import NSEC_PER_SEC, NSEC_PER_USEC
 from kernel.errno import EAGAIN, EINVAL, EOPNOTSUPP, EPERM, Errno
 from kernel.syscalls.table import syscall
+from kernel.syscalls.time import cpu_clock, read_clock
 from kernel.syscalls.types import Enum, Flags, Int, Struct, UInt
 from kernel.task import itimer
 from kernel.task.posix_timer import PosixTimer
@@ -24,10 +26,7 @@ _ITIMERVAL = struct.Struct("<qqqq")  # it_interval, it_value: seconds and micros
 _SIGEVENT = struct.Struct("<Qiii44x")  # sigev_value, sigev_signo, sigev_notify, sigev_notify_thread_id
 _KTIME_MAX = 2**63 - 1
 
-_TIMER_CLOCKS = (
-    clk.CLOCK_REALTIME, clk.CLOCK_MONOTONIC, clk.CLOCK_PROCESS_CPUTIME_ID, clk.CLOCK_THREAD_CPUTIME_ID,
-    clk.CLOCK_BOOTTIME, clk.CLOCK_TAI,
-)  # fmt: skip
+_CPU_CLOCKS = (clk.CLOCK_PROCESS_CPUTIME_ID, clk.CLOCK_THREAD_CPUTIME_ID)
 _NO_TIMERS = (clk.CLOCK_MONOTONIC_RAW, clk.CLOCK_REALTIME_COARSE, clk.CLOCK_MONOTONIC_COARSE)
 _ALARM_CLOCKS = (clk.CLOCK_REALTIME_ALARM, clk.CLOCK_BOOTTIME_ALARM)
 
@@ -90,8 +89,9 @@ def timer_create(task: Task, clockid: int, sevp: int, timerid: int) -> None:
         raise Errno(EOPNOTSUPP)
     if clockid in _ALARM_CLOCKS:
         raise Errno(EPERM if task.cred.euid != 0 else EOPNOTSUPP)
-    if clockid not in _TIMER_CLOCKS:
-        raise Errno(EINVAL)
+    is_cpu_clock = clockid < 0 or clockid in _CPU_CLOCKS
+    now_ns = cpu_clock(task, clockid) if is_cpu_clock else partial(read_clock, task, clockid)
+    now_ns()
     group = task.group
     limit = group.rlimits.get(RLIMIT_SIGPENDING, (RLIM_INFINITY, RLIM_INFINITY))[0]
     if limit != RLIM_INFINITY and queued_signals(task.kernel, task.cred.uid) >= limit:
@@ -108,7 +108,9 @@ def timer_create(task: Task, clockid: int, sevp: int, timerid: int) -> None:
     if notify != SIGEV_NONE and not 1 <= signo <= NSIG:
         raise Errno(EINVAL)
     task.mm.write_u32(timerid, timer_id)
-    group.posix_timers[timer_id] = PosixTimer(task, timer_id, clockid, notify, signo, value, target)
+    group.posix_timers[timer_id] = PosixTimer(
+        task, timer_id, now_ns, is_cpu_clock, notify, signo, value, target
+    )
 
 
 def _timer(task: Task, timer_id: int) -> PosixTimer:

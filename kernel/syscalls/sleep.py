@@ -6,16 +6,20 @@ import struct
 from typing import TYPE_CHECKING
 
 from kernel import clock as clk
-from kernel.clock import NSEC_PER_SEC, group_times_ns
+from kernel.clock import NSEC_PER_SEC
 from kernel.errno import EFAULT, EINTR, EINVAL, EOPNOTSUPP, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, Errno
 from kernel.syscalls.table import syscall
+from kernel.syscalls.time import cpu_clock
 from kernel.syscalls.types import Enum, Flags, Struct
 from kernel.task.wait import sleep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernel.task.task import Task
 
 TIMER_ABSTIME = 1
+CPUCLOCK_PERTHREAD = 4
 _TIMESPEC = struct.Struct("<qq")
 _KTIME_MAX = 2**63 - 1
 _CPU_CLOCK_POLL_NS = 4_000_000
@@ -53,12 +57,15 @@ async def nanosleep(task: Task, req: int, rem: int) -> None:
 async def clock_nanosleep(task: Task, clockid: int, flags: int, request: int, remain: int) -> None:
     if clockid in _NO_NSLEEP:
         raise Errno(EOPNOTSUPP)
-    if clockid not in (clk.CLOCK_REALTIME, clk.CLOCK_MONOTONIC, clk.CLOCK_BOOTTIME, clk.CLOCK_TAI,
-                       clk.CLOCK_PROCESS_CPUTIME_ID):
+    if clockid >= 0 and clockid not in (clk.CLOCK_REALTIME, clk.CLOCK_MONOTONIC, clk.CLOCK_BOOTTIME, clk.CLOCK_TAI,
+                                        clk.CLOCK_PROCESS_CPUTIME_ID):
         raise Errno(EINVAL)
     time_ns = read_timespec(task, request)
-    if clockid == clk.CLOCK_PROCESS_CPUTIME_ID:
-        await _sleep_cpu_time(task, time_ns if flags & TIMER_ABSTIME else time_ns + sum(group_times_ns(task.group)))
+    if clockid < 0 or clockid == clk.CLOCK_PROCESS_CPUTIME_ID:
+        if clockid & CPUCLOCK_PERTHREAD and ~(clockid >> 3) in (0, task.tid):
+            raise Errno(EINVAL)
+        now_ns = cpu_clock(task, clockid)
+        await _sleep_cpu_time(task, now_ns, time_ns if flags & TIMER_ABSTIME else time_ns + now_ns())
     elif flags & TIMER_ABSTIME:
         deadline_ns = monotonic_deadline(task, clockid, time_ns)
         while task.kernel.clock.monotonic_ns() < deadline_ns:
@@ -108,8 +115,8 @@ async def _sleep_until(task: Task, deadline_ns: int, remain: int) -> None:
         raise
 
 
-async def _sleep_cpu_time(task: Task, until_ns: int) -> None:
-    """Sleep until the other threads of the process have used CPU time up to ``until_ns``: looked at now and then."""
+async def _sleep_cpu_time(task: Task, now_ns: Callable[[], int], until_ns: int) -> None:
+    """Sleep until other threads have used CPU time up to ``until_ns``: looked at now and then."""
     clock = task.kernel.clock
-    while (left_ns := until_ns - sum(group_times_ns(task.group))) > 0:
+    while (left_ns := until_ns - now_ns()) > 0:
         await sleep(deadline_ns=clock.monotonic_ns() + max(left_ns, _CPU_CLOCK_POLL_NS), interrupt_code=ERESTARTNOHAND)

@@ -12,6 +12,8 @@ from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Struct
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernel.task.task import Task
 
 _TIMESPEC = struct.Struct("<qq")
@@ -162,6 +164,26 @@ def _read_cpu_clock(task: Task, clockid: int) -> int:
             raise Errno(EINVAL)
         user, system = group_times_ns(target.group)
     return user if which == _CPUCLOCK_VIRT else user + system
+
+
+def cpu_clock(task: Task, clockid: int) -> Callable[[], int]:
+    """A function that reads a CPU-time clock (negative, or one of the two *_CPUTIME_ID) at any later time.
+
+    Raises:
+        Errno: EINVAL as for :func:`read_clock`.
+    """
+    read_clock(task, clockid)
+    if clockid >= 0:
+        target, per_thread, which = task, clockid == clk.CLOCK_THREAD_CPUTIME_ID, _CPUCLOCK_SCHED
+    else:
+        which, per_thread = clockid & 3, bool(clockid & _CPUCLOCK_PERTHREAD)
+        target = task.kernel.tasks[~(clockid >> 3)] if ~(clockid >> 3) else task
+
+    def read_ns() -> int:
+        user, system = task_times_ns(target) if per_thread else group_times_ns(target.group)
+        return user if which == _CPUCLOCK_VIRT else user + system
+
+    return read_ns
 
 
 def _adjtime(task: Task, buf: int) -> int:

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernel import clock as clk
-from kernel.clock import group_times_ns, task_times_ns
 from kernel.task.itimer import CpuAlarm
 from kernel.task.siginfo import SigInfo
 from kernel.task.signals import SI_TIMER, SIGEV_NONE, SIGEV_THREAD_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernel.task.task import Task, ThreadGroup
 
 DELAYTIMER_MAX = 2**31 - 1
-_CPU_CLOCKS = (clk.CLOCK_PROCESS_CPUTIME_ID, clk.CLOCK_THREAD_CPUTIME_ID)
 
 
 class PosixTimer:
     """One timer of a process; times in ns on its own clock."""
 
-    def __init__(self, task: Task, timer_id: int, clockid: int, notify: int, signo: int, value: int,
-                 target: Task | None) -> None:
+    def __init__(self, task: Task, timer_id: int, now_ns: Callable[[], int], is_cpu_clock: bool, notify: int,
+                 signo: int, value: int, target: Task | None) -> None:
         self.kernel = task.kernel
         self.group: ThreadGroup = task.group
-        self.owner = task
-        """Whose CPU time a thread clock measures."""
-        self.timer_id, self.clockid = timer_id, clockid
+        self.timer_id = timer_id
+        self.now_ns, self.is_cpu_clock = now_ns, is_cpu_clock
+        """The timer's clock; CPU time runs no faster than real time, and not steadily."""
         self.notify, self.signo, self.value = notify, signo, value
         self.target = target
         """The thread that SIGEV_THREAD_ID names."""
@@ -42,23 +41,8 @@ class PosixTimer:
         self._armed: Any = None
         self._queued: SigInfo | None = None
 
-    # -- clock ----------------------------------------------------------------------------------------------------
-
-    def now_ns(self) -> int:
-        """The time on the timer's clock."""
-        if self.clockid == clk.CLOCK_PROCESS_CPUTIME_ID:
-            return sum(group_times_ns(self.group))
-        if self.clockid == clk.CLOCK_THREAD_CPUTIME_ID:
-            return sum(task_times_ns(self.owner))
-        clock = self.kernel.clock
-        if self.clockid in (clk.CLOCK_MONOTONIC,):
-            return clock.monotonic_ns()
-        if self.clockid in (clk.CLOCK_BOOTTIME, clk.CLOCK_BOOTTIME_ALARM):
-            return clock.boottime_ns()
-        return clock.realtime_ns()
-
     def _arm(self) -> None:
-        if self.clockid in _CPU_CLOCKS:
+        if self.is_cpu_clock:
             self._armed = CpuAlarm(self.kernel, self.now_ns, self.expires_ns, self._expire)
         else:
             deadline_ns = self.expires_ns - self.now_ns() + self.kernel.clock.monotonic_ns()
