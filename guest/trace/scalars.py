@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from guest.trace.call import Call
 from guest.trace.text import escape
 from kernel.errno import Errno
@@ -20,10 +22,22 @@ def fd_path(c: Call, fd: int) -> str:
     if files is None or fd < 0:
         return ""
     try:
-        path = files.get(fd).path
+        file = files.get(fd)
+        path = file.path
     except (Errno, AttributeError):
         return ""
-    return f"<{escape(path)}>" if isinstance(path, bytes) else ""
+    if not isinstance(path, bytes):
+        return ""
+    return f"<{escape(path)}{_device(file) if c.style.fd_paths > 1 else ''}>"
+
+
+def _device(file: Any) -> str:
+    """What -yy adds for a device: ``<char 1:3>``."""
+    mode, number = getattr(file.inode, "mode", 0), getattr(file.inode, "rdev", 0)
+    kind = {0o020000: "char", 0o060000: "block"}.get(mode & 0o170000)
+    if kind is None:
+        return ""
+    return f"<{kind} {number >> 8 & 0xFFF}:{number & 0xFF | number >> 12 & 0xFFF00}>"
 
 
 def fd_text(c: Call, value: int) -> str:
@@ -44,7 +58,8 @@ def at_fd_text(c: Call, value: int) -> str:
 
 def _cwd(c: Call) -> str:
     try:
-        path = c.task.kernel.vfs.getcwd(c.task)
-    except (Errno, AttributeError):
+        fs = c.task.fs
+        path = fs.cwd.path(fs.root)
+    except AttributeError:
         return ""
-    return f"<{escape(path)}>" if isinstance(path, bytes) else ""
+    return f"<{escape(path)}>"

@@ -136,6 +136,8 @@ def _fcntl(c: Call) -> str:
         if command != 1032:
             c.rest = lambda c: _fcntl_result(c, command)
         return head
+    if command in (0, 1030):
+        c.rest = _duplicate
     if command in (0, 1030, 8, 1031):
         return f"{head}, {number}"
     if command == 10:
@@ -154,6 +156,12 @@ def _fcntl(c: Call) -> str:
     if command == 15:
         return f"{head}, {one(c, 'f_owner_ex', argument)}"
     return f"{head}, {f'{argument:#x}' if argument else '0'}"
+
+
+def _duplicate(c: Call) -> str:
+    if not c.failed:
+        c.value = fd_text(c, c.result or 0)
+    return ""
 
 
 def _fcntl_result(c: Call, command: int) -> str:

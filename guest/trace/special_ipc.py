@@ -8,6 +8,7 @@ from collections.abc import Callable
 from guest.trace.call import Call
 from guest.trace.scalars import fd_text
 from guest.trace.structs import array, one
+from guest.trace.structs_fs import pipefd
 from guest.trace.structs_net import msghdr_text, option_value, sockaddr
 from guest.trace.tables import enum_table, flag_table
 from guest.trace.text import buffer, pointer
@@ -133,7 +134,7 @@ def _epoll_ctl(c: Call) -> str:
 def _pipe2(c: Call) -> str:
     # open flags without an access mode: 0 is 0
     flags = flag_table("open_bits").text(c.uint32(1))
-    c.rest = lambda c: f"{pointer(c.arg(0)) if c.failed else array(c, 'int', c.arg(0), 2)}, {flags}"
+    c.rest = lambda c: f"{pointer(c.arg(0)) if c.failed else pipefd(c, c.arg(0), 2)}, {flags}"
     return ""
 
 
@@ -153,7 +154,7 @@ def _protocol(family: int, protocol: int) -> str:
 
 
 def _socketpair(c: Call) -> str:
-    c.rest = lambda c: pointer(c.arg(3)) if c.failed else array(c, "int", c.arg(3), 2)
+    c.rest = lambda c: pointer(c.arg(3)) if c.failed else pipefd(c, c.arg(3), 2)
     return f"{_family_type(c)}, {_protocol(c.uint32(0), c.uint32(2))}, "
 
 

@@ -77,7 +77,7 @@ class Tracer:
         self._rows: dict[int, RowPrinter | None] = {}
         self._calls: dict[int, Call | None] = {}
         self._traced: set[int] | None = None
-        """Task ids; None until the first task is seen."""
+        """The tasks by identity (execve in a thread changes its tid); None until the first task is seen."""
         self._open: Call | None = None
         self._buffer: list[str] = []
         self._last_time_ns = 0
@@ -134,22 +134,22 @@ class Tracer:
 
     def on_enter(self, task: Any, row: Syscall | None, number: int, regs: tuple[int, ...]) -> None:
         """A system call begins."""
-        tid = task.tid
+        tid, key = task.tid, id(task)
         if self._traced is None:
-            self._traced = {tid}
-        elif tid not in self._traced:
+            self._traced = {key}
+        elif key not in self._traced:
             return
         try:
             printer = self._rows[number]
         except KeyError:
             printer = self._row(number, row)
         if printer is None or (self.matcher is not None and not self.matcher.matches(task, printer.row, regs)):
-            self._calls[tid] = None
+            self._calls[key] = None
             return
         if self.options.show_comm:
             self._comms[tid] = bytes(getattr(task, "comm", b"")).decode(errors="backslashreplace")
         call = Call(task, regs, printer.style, printer)
-        self._calls[tid] = call
+        self._calls[key] = call
         if not self._silent:
             text = printer.entry(call, regs)
             if self._staged:
@@ -162,27 +162,27 @@ class Tracer:
                 if self._live and row is not None and row.blocking:
                     self._show_open(call)
             if number in _NEVER_RETURN:
-                self._calls[tid] = None
+                self._calls[key] = None
                 self._abandon(call, tid)
         if self._timed:
             call.start_ns = time.perf_counter_ns()
 
     def replace_entry(self, task: Any, text: str) -> None:
         """Show ``text`` as the entry of the call that ``task`` is in."""
-        call = self._calls.get(task.tid)
+        call = self._calls.get(id(task))
         if call is not None:
             call.text = text if self._staged else self._leader(task.tid, call.printer.number) + text
 
     def on_exit(self, task: Any, row: Syscall | None, number: int, regs: tuple[int, ...], result: int) -> None:
         """A system call returns ``result`` or -errno."""
         tid = task.tid
-        call = self._calls.pop(tid, None)
+        call = self._calls.pop(id(task), None)
         if call is None:
             return
         printer = call.printer
         elapsed_ns = time.perf_counter_ns() - call.start_ns if self._timed else 0
         if result <= -512 and task.dying:
-            self._calls[tid] = call  # killed inside: the call never returns
+            self._calls[id(task)] = call  # killed inside: the call never returns
             return
         call.result = result
         failed = -4096 < result < 0
@@ -247,11 +247,11 @@ class Tracer:
         assert self._traced is not None
         if not (self.options.to_file or self.options.quiet or "attach" in self.options.filters.quiet or self._silent):
             self._attached.append(f"strace: Process {child.tid} attached\n")
-        self._traced.add(child.tid)
+        self._traced.add(id(child))
 
     def on_exec(self, task: Any, path: bytes) -> None:
         """A new program is in place; the first one's execve is not a call of the guest, and is shown here."""
-        if self._saw_exec or task.tid in self._calls:
+        if self._saw_exec or id(task) in self._calls:
             self._saw_exec = True
             return
         self._saw_exec = True
@@ -264,20 +264,33 @@ class Tracer:
         if not self._is_traced(task):
             return
         tid = task.tid
-        call = self._calls.pop(tid, None)
+        call = self._calls.pop(id(task), None)
         if call is not None and not self._silent:
             self._abandon(call, tid)
         quiet = self.options.quiet > 1 or "exit" in self.options.filters.quiet or self._silent
         if not quiet:
             signal = status & 0x7F
-            if signal:
+            executing = None if signal else self._executing_thread(task)
+            if executing is not None:
+                self._line(tid, f"+++ superseded by execve in pid {executing} +++")
+            elif signal:
                 core = " (core dumped)" if status & 0x80 else ""
                 self._line(tid, f"+++ killed by {signal_name(signal)}{core} +++")
             else:
                 self._line(tid, f"+++ exited with {status >> 8 & 0xFF} +++")
         assert self._traced is not None
-        self._traced.discard(tid)
+        self._traced.discard(id(task))
         self._comms.pop(tid, None)
+
+    def _executing_thread(self, leader: Any) -> int | None:
+        """The thread whose execve takes the place of ``leader``, the first of its process."""
+        group = getattr(leader, "group", None)
+        if group is None or leader.tid != group.tgid:
+            return None
+        for call in self._calls.values():
+            if call is not None and call.printer.number in (59, 322) and call.task.group is group:
+                return call.task.tid
+        return None
 
     def _abandon(self, call: Call, tid: int) -> None:
         """The task ended inside a system call: ``exit_group(0) = ?``."""
@@ -291,7 +304,7 @@ class Tracer:
     # -- lines ---------------------------------------------------------------------------------------------------
 
     def _is_traced(self, task: Any) -> bool:
-        return self._traced is not None and task.tid in self._traced
+        return self._traced is not None and id(task) in self._traced
 
     def _line(self, tid: int, text: str) -> None:
         if self._open is not None:

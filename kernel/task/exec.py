@@ -17,7 +17,7 @@ from kernel.task import exit as task_exit
 from kernel.task import pid as pids
 from kernel.task.cred import Credentials
 from kernel.task.rlimit import RLIMIT_STACK
-from kernel.task.signals import SIGCHLD, SIGKILL, SIGSEGV, SS_DISABLE
+from kernel.task.signals import SIGCHLD, SIGSEGV, SS_DISABLE
 from kernel.task.sigqueue import SignalActions, SignalQueue
 from kernel.task.task import Task, ThreadGroup
 
@@ -261,7 +261,7 @@ def _reader(task: Task, file: Any) -> elf.Reader:
 def _replace_image(task: Task, mm: AddressSpace, found: _Binary, arguments: Arguments, comm: bytes) -> None:
     """The old program goes, the new one comes (begin_new_exec, load_elf_binary)."""
     kernel = task.kernel
-    task_exit.kill_other_threads(task, SIGKILL)
+    task_exit.kill_other_threads(task, 0)  # do_group_exit: threads that an execve ends have status 0
     _become_leader(task)
     mm.use_odf = task.mm.use_odf if task.mm is not None else kernel.options.odf
     task_exit.release_memory(task)
