@@ -123,7 +123,7 @@ def table(kernel: Kernel) -> FutexTable:
 
 
 def futex_key(task: Task, address: int, shared: bool) -> Hashable:
-    """What tells one futex from another.
+    """What tells one futex from another: the two forms are different futexes even where memory is private.
 
     Raises:
         Errno: EINVAL for an address that is not a multiple of 4, EFAULT.
@@ -132,8 +132,7 @@ def futex_key(task: Task, address: int, shared: bool) -> Hashable:
         raise Errno(EINVAL)
     if address >= _USER_END:
         raise Errno(EFAULT)
-    key: Hashable = task.mm.futex_key(address, shared)
-    return key
+    return shared, task.mm.futex_key(address, shared)
 
 
 # -- waiting and waking ------------------------------------------------------------------------------------------
@@ -182,14 +181,8 @@ def futex_wake(task: Task, address: int, shared: bool, count: int, bitset: int =
 
 
 def wake_address(task: Task, address: int, count: int = 1) -> int:
-    """The wake of clear_child_tid and robust lists: sleepers that used the shared or the private form."""
-    futexes = table(task.kernel)
-    woken = 0
-    keys = {futex_key(task, address, True), futex_key(task, address, False)}
-    for key in keys:
-        if key in futexes.waiters and woken < count:
-            woken += futexes.wake(key, count - woken)
-    return woken
+    """The wake of clear_child_tid and robust lists: of sleepers that used the shared form."""
+    return futex_wake(task, address, True, count)
 
 
 def futex_requeue(task: Task, address: int, shared: bool, target: int, wake: int, move: int, expected: int | None,
