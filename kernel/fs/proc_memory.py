@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +34,8 @@ PM_PRESENT = 1 << 63
 PM_FILE = 1 << 61
 PM_MMAP_EXCLUSIVE = 1 << 56
 PM_SOFT_DIRTY = 1 << 55
+_EMPTY = np.zeros(0, np.uint8)
+_SMALL_RANGE = 64 << 20
 _PAGEMAP_CHUNK = 1 << 17
 _PROT_READ, _PROT_WRITE = 1, 2
 _MAX_ARGS = 1 << 22
@@ -119,7 +121,7 @@ def smaps_rollup(reader: Task, task: Task) -> bytes:
 
 def count_pages(mm: AddressSpace, vma: Vma) -> dict[str, float]:
     """The figures of one mapping in kB; Pss counts a page that others map too as half, for want of the number."""
-    pages = mm.page_bytes(vma.start, vma.end)
+    pages = np.concatenate([_EMPTY, *(mm.page_bytes(start, end) for start, end in populated(mm, vma.start, vma.end))])
     pages = pages[(pages & _PRESENT != 0) & (pages & _ZERO_PAGE == 0)]
     shared = pages & _SHARED != 0
     dirty = (pages & _DIRTY != 0) | (pages & _ANON != 0)
@@ -146,6 +148,29 @@ def count_pages(mm: AddressSpace, vma: Vma) -> dict[str, float]:
         "Anonymous": kb(anon),
         "Locked": pss_of["all"] if vma.flags & layout.VM_LOCKED else 0,
     }
+
+
+def populated(mm: AddressSpace, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a range below which page tables exist: what a terabyte that nobody touched does not have."""
+    if end - start <= _SMALL_RANGE:
+        yield start, end
+        return
+    yield from _populated(mm, mm.root >> 12, 39, 0, start, end)
+
+
+def _populated(
+    mm: AddressSpace, frame: int, shift: int, base: int, start: int, end: int
+) -> Iterator[tuple[int, int]]:
+    """The same for one table, whose entries map ``1 << shift`` bytes each from ``base`` on."""
+    entries = np.frombuffer(mm.memory.page(frame), np.uint64)
+    first, last = max(start - base, 0) >> shift, min(end - base - 1 >> shift, 511)
+    for index in (np.flatnonzero(entries[first : last + 1] & np.uint64(1)) + first).tolist():
+        here = base + (index << shift)
+        if shift == 21:
+            yield max(here, start), min(here + (1 << 21), end)
+        else:
+            below = int(entries[index]) >> 12 & (1 << 40) - 1
+            yield from _populated(mm, below, shift - 9, here, start, end)
 
 
 def _kb(name: str, value: float) -> str:

@@ -310,6 +310,7 @@ def _reset_task(task: Task, file: Any, comm: bytes) -> None:
     task.restart = None
     task.cred = task.cred.for_exec()
     cred = task.cred
+    group.membarrier = 0
     group.dumpable = int(cred.euid == cred.uid and cred.egid == cred.gid)
     group.did_exec = True
     task.comm = comm[: TASK_COMM_LEN - 1]
