@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import re
 import struct
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 import kernel.syscalls  # noqa: F401 -- fills the table
 from guest.trace import TraceOptions, Tracer
+from guest.trace.call import Style
 from kernel.errno import EFAULT, Errno
 from kernel.events import Events
 from kernel.syscalls.table import TABLE
@@ -46,10 +48,13 @@ class Machine:
         self.events = Events()
         self.tracer = Tracer(self.events, self.output, options or TraceOptions(to_file=True))
         self.tracer.attach()
+        self.tasks: dict[int, Any] = {}
         self.entered: dict[int, tuple[int, tuple[int, ...]]] = {}
 
     def task(self, tid: int, data: bytes = b"") -> Any:
-        return SimpleNamespace(tid=tid, mm=Memory(data), files=None, dying=False)
+        task = self.tasks.setdefault(tid, SimpleNamespace(tid=tid, files=None, dying=False))
+        task.mm = Memory(data)
+        return task
 
     def enter(self, task: Any, number: int, *args: int) -> None:
         regs = (*args, *(0,) * (6 - len(args)))
@@ -273,3 +278,20 @@ def test_no_event_breaks_it() -> None:
             m.enter(task, number, *(fill,) * 6)
             m.leave(task, 5)
     assert len(m.lines()) > 1000
+
+
+def test_no_memory_content_breaks_it() -> None:
+    """Pointers to noise, in every call: what a fuzzed program would pass."""
+    noise = random.Random(1)
+    for style in (Style(), Style(string_limit=3, verbose=True, hex_strings=1)):
+        m = Machine(TraceOptions(follow_forks=True, style=style))
+        for number in TABLE:
+            if number in (60, 231):
+                continue
+            for _ in range(12):
+                task = m.task(1000, noise.randbytes(noise.choice((0, 7, 100, 5000))))
+                args = [noise.choice((0x1000, 0x1040, noise.randrange(64), noise.randrange(-(1 << 63), 1 << 63)))
+                        for _ in range(6)]
+                m.enter(task, number, *args)
+                m.leave(task, noise.choice((-14, 0, 1, 3, 5000, -512, -516, 1 << 40)))
+        assert len(m.lines()) > 1000

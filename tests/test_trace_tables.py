@@ -11,31 +11,33 @@ from guest.trace.structs import FIXED, SIZED
 from guest.trace.table_names import ALIASES
 from guest.trace.tables import enum_table, flag_table
 from kernel.syscalls import types as t
-from kernel.syscalls.table import TABLE, Syscall
+from kernel.syscalls.table import TABLE
 
 ROWS = sorted(TABLE.values(), key=lambda row: row.number)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_each_declared_argument_has_a_printer(row: Syscall) -> None:
-    for name, arg in row.args.items():
-        if row.name in rows.SPECIAL:
-            continue  # shown by hand
-        try:
-            printer = arguments.printer(row, arg)
-        except KeyError as error:
-            pytest.fail(f"{row.name}({name}): no table, structure or argument called {error}")
-        assert printer.show is not None or printer.inline
+def test_each_declared_argument_has_a_printer() -> None:
+    missing = []
+    for row in ROWS:
+        for name, arg in row.args.items():
+            if row.name in rows.SPECIAL:
+                continue  # shown by hand
+            try:
+                printer = arguments.printer(row, arg)
+            except KeyError as error:
+                missing.append(f"{row.name}({name}): no table, structure or argument called {error}")
+            else:
+                assert printer.show is not None or printer.inline
+    assert not missing
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_each_row_compiles(row: Syscall) -> None:
-    assert rows.RowPrinter(row.number, row).entry is not None
+def test_each_row_compiles() -> None:
+    for row in ROWS:
+        assert rows.RowPrinter(row.number, row).entry is not None
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.number in NAMES], ids=lambda row: row.name)
-def test_declared_names_are_linux_names(row: Syscall) -> None:
-    assert NAMES[row.number][0] == row.name
+def test_declared_names_are_linux_names() -> None:
+    assert [row for row in ROWS if row.number in NAMES and NAMES[row.number][0] != row.name] == []
 
 
 def test_the_shown_by_hand_exist() -> None:

@@ -77,7 +77,7 @@ def dirents(c: Call, address: int, size: int, is64: bool) -> str:
     head = 19 if is64 else 18
     while offset + head <= len(data):
         ino, off, length = struct.unpack_from("<QqH", data, offset)
-        if length < head:
+        if length < head or offset + length > len(data):
             break
         name = data[offset + head : offset + length].split(b"\0", 1)[0]
         kind = data[offset + 18] if is64 else data[offset + length - 1]
