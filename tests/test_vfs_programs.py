@@ -24,3 +24,13 @@ def test_every_call_in_a_writable_directory(tmp_path: Path) -> None:
     program = harness.build("files_calls.c", flags=["-Wno-nonnull"])
     tmp_path.chmod(0o755)
     harness.check([program, "shared"], cwd=tmp_path / "work", files={}, odf=(0,), status=0)
+
+
+def test_inotify(tmp_path: Path) -> None:
+    program = harness.build("files_inotify.c")
+    for name in ("native", "overlay"):
+        (tmp_path / name).mkdir()
+    native = harness.run_native([program], cwd=tmp_path / "native")
+    wrong = harness.difference(native, harness.run_forkyard([program], cwd=tmp_path / "overlay"))
+    assert not wrong, wrong
+    harness.check([program], cwd=tmp_path / "work", files={}, odf=(0,), status=0)

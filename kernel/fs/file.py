@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EBADF, EFAULT, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE, Errno
+from kernel.fs import fsnotify
 from kernel.fs.dentry import Dentry
 from kernel.fs.uapi import (
     O_ACCMODE,
@@ -104,6 +105,9 @@ class File:
                     inode.writers -= 1
                 if self.deny_write:
                     inode.deny_write -= 1
+                if fsnotify.active and self._dentry is not None and not self.is_path:
+                    written = fsnotify.IN_CLOSE_WRITE if self.writable else fsnotify.IN_CLOSE_NOWRITE
+                    fsnotify.file_event(self._dentry, written)
             self.release()
 
     def release(self) -> None:

@@ -104,7 +104,7 @@ class Inode:
 
     __slots__ = (
         "__weakref__", "atime", "btime", "cache", "ctime", "deny_write", "gid", "ino", "kind", "linkable", "locks",
-        "mode", "mtime", "nlink", "pipe", "rdev", "sb", "socket", "uid", "watchers", "writers",
+        "mode", "mtime", "nlink", "opens", "pipe", "rdev", "sb", "socket", "uid", "watchers", "writers",
     )  # fmt: skip
 
     volatile = False
@@ -131,8 +131,11 @@ class Inode:
         self.socket: Any = None
         """The socket bound to this name (kernel.net.unix)."""
         self.watchers: Any = None
+        """The watches of kernel.fs.inotify, a list when there are any."""
         self.linkable = False
         """Made without a name by O_TMPFILE, and may be given one."""
+        self.opens = 0
+        """Open descriptions of a regular file."""
         self.writers = 0
         """Open descriptions that may write (i_writecount)."""
         self.deny_write = 0

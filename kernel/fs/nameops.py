@@ -20,6 +20,7 @@ from kernel.errno import (
     EXDEV,
     Errno,
 )
+from kernel.fs import fsnotify
 from kernel.fs.permission import check_sticky, owner_or_capable
 from kernel.fs.uapi import (
     AT_EMPTY_PATH,
@@ -94,7 +95,14 @@ def mkdir(vfs: Vfs, task: Task, dirfd: int, path: bytes, mode: int) -> None:
     if directory.nlink >= LINK_MAX:
         raise Errno(EMLINK)
     inode = directory.mkdir(task, where.name, mode & ~task.fs.umask & 0o1777)
-    vfs.instantiate(where.dentry, where.name, inode)
+    _made(vfs, where, inode)
+
+
+def _made(vfs: Vfs, where: Parent, inode: Inode) -> Dentry:
+    """A name is there: let the cache and the watchers know."""
+    if fsnotify.active:
+        fsnotify.name_event(where.dentry.inode, fsnotify.IN_CREATE, where.name, inode)
+    return vfs.instantiate(where.dentry, where.name, inode)
 
 
 def mknod(vfs: Vfs, task: Task, dirfd: int, path: bytes, mode: int, rdev: int) -> Dentry:
@@ -115,7 +123,7 @@ def mknod(vfs: Vfs, task: Task, dirfd: int, path: bytes, mode: int, rdev: int) -
         if kind in (S_IFCHR, S_IFBLK) and rdev != 0 and not task.cred.capable(CAP_MKNOD):
             raise Errno(EPERM)
         inode = directory.mknod(task, where.name, kind | permissions, rdev if kind in (S_IFCHR, S_IFBLK) else 0)
-    return vfs.instantiate(where.dentry, where.name, inode)
+    return _made(vfs, where, inode)
 
 
 def symlink(vfs: Vfs, task: Task, target: bytes, dirfd: int, path: bytes) -> None:
@@ -126,7 +134,7 @@ def symlink(vfs: Vfs, task: Task, target: bytes, dirfd: int, path: bytes) -> Non
     _for_creation(vfs, task, where, False)
     directory = where.dentry.inode
     _may_create(task, directory)
-    vfs.instantiate(where.dentry, where.name, directory.symlink(task, where.name, target))
+    _made(vfs, where, directory.symlink(task, where.name, target))
 
 
 def link(vfs: Vfs, task: Task, old_fd: int, old_path: bytes, new_fd: int, new_path: bytes, flags: int) -> None:
@@ -152,7 +160,9 @@ def link(vfs: Vfs, task: Task, old_fd: int, old_path: bytes, new_fd: int, new_pa
         raise Errno(EMLINK)
     directory.link(task, where.name, inode)
     inode.linkable = False
-    vfs.instantiate(where.dentry, where.name, inode)
+    if fsnotify.active:
+        fsnotify.inode_event(inode, fsnotify.IN_ATTRIB)
+    _made(vfs, where, inode)
 
 
 def _may_linkat(task: Task, inode: Inode) -> None:
@@ -188,7 +198,14 @@ def unlink(vfs: Vfs, task: Task, dirfd: int, path: bytes) -> None:
     if victim.is_mount:
         raise Errno(EBUSY)
     where.dentry.inode.unlink(task, where.name, victim.inode)
+    _removed(vfs, where, victim)
+
+
+def _removed(vfs: Vfs, where: Parent, victim: Dentry) -> None:
+    """A name is gone: let the cache and the watchers know."""
     vfs.drop(victim)
+    if fsnotify.active:
+        fsnotify.removed(where.dentry.inode, where.name, victim.inode)
 
 
 def rmdir(vfs: Vfs, task: Task, dirfd: int, path: bytes) -> None:
@@ -207,7 +224,7 @@ def rmdir(vfs: Vfs, task: Task, dirfd: int, path: bytes) -> None:
     if victim.mounts_below():
         raise Errno(EBUSY if victim.is_mount else ENOTEMPTY)
     where.dentry.inode.rmdir(task, where.name, victim.inode)
-    vfs.drop(victim)
+    _removed(vfs, where, victim)
 
 
 def rename(vfs: Vfs, task: Task, old_fd: int, old_path: bytes, new_fd: int, new_path: bytes, flags: int) -> None:
@@ -278,6 +295,10 @@ def _rename(
     if exchange and new is not None:
         new.parent = None  # its place in the cache is taken already
         vfs.move(new, old_where.dentry, old_where.name)
+    if fsnotify.active:
+        fsnotify.moved(old_dir, old_where.name, new_dir, new_where.name, source, None if exchange else target)
+        if exchange and target is not None:
+            fsnotify.moved(new_dir, new_where.name, old_dir, old_where.name, target)
     if flags & RENAME_WHITEOUT:
         inode = old_dir.mknod(task, old_where.name, S_IFCHR, 0)
         vfs.instantiate(old_where.dentry, old_where.name, inode)

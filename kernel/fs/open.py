@@ -16,6 +16,7 @@ from kernel.errno import (
     ETXTBSY,
     Errno,
 )
+from kernel.fs import fsnotify
 from kernel.fs.dentry import Dentry
 from kernel.fs.file import File, PathFile
 from kernel.fs.permission import owner_or_capable
@@ -94,6 +95,8 @@ def do_open(
         if flags & O_TRUNC and inode.deny_write:
             raise Errno(ETXTBSY)
     file = inode.open(task, dentry, flags)
+    if fsnotify.active:
+        fsnotify.file_event(dentry, fsnotify.IN_OPEN)
     if flags & O_TRUNC and not created:
         try:
             inode.truncate(task, 0)
@@ -101,6 +104,8 @@ def do_open(
             if isinstance(file, File):
                 file.put()
             raise
+        if fsnotify.active:
+            fsnotify.file_event(dentry, fsnotify.IN_MODIFY)
     return file
 
 
@@ -157,6 +162,8 @@ def _lookup_or_create(
                 raise Errno(ENOENT)
             directory.permission(task, MAY_WRITE | MAY_EXEC)
             inode = directory.create(task, name, mode & ~task.fs.umask & 0o7777)
+            if fsnotify.active:
+                fsnotify.name_event(directory, fsnotify.IN_CREATE, name, inode)
             return vfs.instantiate(parent, name, inode), True
         if flags & O_EXCL:
             raise Errno(EEXIST)

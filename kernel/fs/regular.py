@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kernel.errno import EACCES, EFBIG, EINVAL, EISDIR, ENODEV, ENOENT, ENXIO, EOVERFLOW, EPERM, Errno
+from kernel.fs import fsnotify
 from kernel.fs.file import File, copy_out
 from kernel.fs.uapi import (
     EXT4_MAX_BYTES,
@@ -94,8 +95,16 @@ class RegularFile(File):
 
     def __init__(self, dentry: Dentry, flags: int) -> None:
         super().__init__(flags, dentry=dentry)
+        inode = self.inode
+        inode.opens += 1
         if self.writable:
-            self.inode.writers += 1
+            inode.writers += 1
+
+    def release(self) -> None:
+        inode = self.inode
+        inode.opens -= 1
+        if inode.watchers and not inode.opens and not inode.nlink:
+            fsnotify.destroyed(inode)
 
     # -- reading
 
@@ -125,6 +134,8 @@ class RegularFile(File):
                 break
         if pos is None:
             self.pos = offset + done
+        if fsnotify.active:
+            fsnotify.file_event(self.dentry, fsnotify.IN_ACCESS)
         if inode.atime <= inode.mtime or inode.atime <= inode.ctime:
             touch_atime(self)
         return done
@@ -170,6 +181,8 @@ class RegularFile(File):
             self.pos = offset + written
         inode.mtime = inode.ctime = inode.sb.now()
         inode.changed()
+        if fsnotify.active:
+            fsnotify.file_event(self.dentry, fsnotify.IN_MODIFY)
         return written
 
     # -- the rest
@@ -199,6 +212,8 @@ class RegularFile(File):
         if not self.writable:
             raise Errno(EINVAL)
         self.inode.truncate(task, size)
+        if fsnotify.active:
+            fsnotify.file_event(self.dentry, fsnotify.IN_MODIFY)
 
     def fallocate(self, task: Task, mode: int, offset: int, length: int) -> None:
         inode = self.inode

@@ -10,6 +10,7 @@ from kernel.syscalls import (  # noqa: F401
     fcntl,
     filesize,
     futex,
+    inotify,
     itimer,
     links,
     membarrier,

@@ -6,6 +6,7 @@ from struct import Struct as Layout
 from typing import TYPE_CHECKING
 
 from kernel.errno import EINVAL, EOPNOTSUPP, EPERM, Errno
+from kernel.fs import fsnotify
 from kernel.fs.permission import owner_or_capable
 from kernel.fs.uapi import (
     AT_EMPTY_PATH,
@@ -25,7 +26,7 @@ from kernel.syscalls.types import AtFd, Fd, Flags, Gid, Mode, Path, Struct, Uid
 from kernel.task.capability import CAP_CHOWN, CAP_FSETID
 
 if TYPE_CHECKING:
-    from kernel.fs.inode import Inode
+    from kernel.fs.dentry import Dentry
     from kernel.task.task import Task
 
 _TIMESPECS = Layout("<qqqq")
@@ -34,17 +35,31 @@ SECOND = 10**9
 NO_ID = 0xFFFFFFFF
 
 
-def _path(task: Task, dirfd: int, pathname: int, flags: int) -> Inode:
+def _path(task: Task, dirfd: int, pathname: int, flags: int) -> Dentry:
     return task.kernel.vfs.resolve(
         task, dirfd, task.mm.cstring(pathname), not flags & AT_SYMLINK_NOFOLLOW, empty_ok=bool(flags & AT_EMPTY_PATH)
-    ).inode
+    )
+
+
+def _set(task: Task, dentry: Dentry, **changes: int) -> None:
+    """notify_change: set the attributes and tell the watchers."""
+    dentry.inode.setattr(task, **changes)
+    if fsnotify.active:
+        times = [name in changes for name in ("atime", "mtime")]
+        if times == [True, False] and len(changes) == 1:
+            mask = fsnotify.IN_ACCESS
+        elif times == [False, True] and len(changes) == 1:
+            mask = fsnotify.IN_MODIFY
+        else:
+            mask = fsnotify.IN_ATTRIB
+        fsnotify.file_event(dentry, mask)
 
 
 # -- mode -----------------------------------------------------------------------------------------------------------
 
 
-def _chmod(task: Task, inode: Inode, mode: int) -> None:
-    cred = task.cred
+def _chmod(task: Task, dentry: Dentry, mode: int) -> None:
+    inode, cred = dentry.inode, task.cred
     mode &= 0o7777
     if not owner_or_capable(inode, cred):
         raise Errno(EPERM)
@@ -52,7 +67,7 @@ def _chmod(task: Task, inode: Inode, mode: int) -> None:
         raise Errno(EOPNOTSUPP)
     if not cred.in_group(inode.gid) and not cred.capable(CAP_FSETID):
         mode &= ~S_ISGID
-    inode.setattr(task, mode=mode)
+    _set(task, dentry, mode=mode)
 
 
 @syscall(90, "chmod", pathname=Path, mode=Mode)
@@ -62,7 +77,7 @@ def chmod(task: Task, pathname: int, mode: int) -> None:
 
 @syscall(91, "fchmod", fd=Fd, mode=Mode)
 def fchmod(task: Task, fd: int, mode: int) -> None:
-    _chmod(task, task.files.get(fd).inode, mode)
+    _chmod(task, task.files.get(fd).dentry, mode)
 
 
 @syscall(268, "fchmodat", dirfd=AtFd, pathname=Path, mode=Mode)
@@ -87,8 +102,8 @@ def umask(task: Task, mask: int) -> int:
 # -- owner ----------------------------------------------------------------------------------------------------------
 
 
-def _chown(task: Task, inode: Inode, uid: int, gid: int) -> None:
-    cred = task.cred
+def _chown(task: Task, dentry: Dentry, uid: int, gid: int) -> None:
+    inode, cred = dentry.inode, task.cred
     changes: dict[str, int] = {}
     if uid != NO_ID:
         changes["uid"] = uid
@@ -109,7 +124,7 @@ def _chown(task: Task, inode: Inode, uid: int, gid: int) -> None:
             mode &= ~S_ISGID
         if mode != inode.mode:
             changes["mode"] = mode
-    inode.setattr(task, **changes)
+    _set(task, dentry, **changes)
 
 
 @syscall(92, "chown", pathname=Path, owner=Uid, group=Gid)
@@ -119,7 +134,7 @@ def chown(task: Task, pathname: int, owner: int, group: int) -> None:
 
 @syscall(93, "fchown", fd=Fd, owner=Uid, group=Gid)
 def fchown(task: Task, fd: int, owner: int, group: int) -> None:
-    _chown(task, task.files.get(fd).inode, owner, group)
+    _chown(task, task.files.get(fd).dentry, owner, group)
 
 
 @syscall(94, "lchown", pathname=Path, owner=Uid, group=Gid)
@@ -137,13 +152,14 @@ def fchownat(task: Task, dirfd: int, pathname: int, owner: int, group: int, flag
 # -- times ----------------------------------------------------------------------------------------------------------
 
 
-def _utimes(task: Task, inode: Inode, times: tuple[int, int, int, int] | None) -> None:
+def _utimes(task: Task, dentry: Dentry, times: tuple[int, int, int, int] | None) -> None:
     """Set access and modification time: (s, ns, s, ns), where ns may be UTIME_NOW or UTIME_OMIT; None is now."""
+    inode = dentry.inode
     now = inode.sb.now()
     if times is None or (times[1] == UTIME_NOW and times[3] == UTIME_NOW):
         if not owner_or_capable(inode, task.cred):
             inode.permission(task, MAY_WRITE)
-        inode.setattr(task, atime=now, mtime=now)
+        _set(task, dentry, atime=now, mtime=now)
         return
     if not owner_or_capable(inode, task.cred):
         raise Errno(EPERM)
@@ -153,7 +169,7 @@ def _utimes(task: Task, inode: Inode, times: tuple[int, int, int, int] | None) -
             changes[name] = now
         elif nanoseconds != UTIME_OMIT:
             changes[name] = min(max(seconds, -(1 << 31)), TIME_MAX) * SECOND + nanoseconds
-    inode.setattr(task, **changes)
+    _set(task, dentry, **changes)
 
 
 TIME_MAX = 0x37FFFFFFF
@@ -168,12 +184,12 @@ def _do_utimes(task: Task, dirfd: int, pathname: int, times: tuple[int, int, int
     if not pathname and dirfd != AT_FDCWD:
         if flags:
             raise Errno(EINVAL)
-        inode = task.files.get(dirfd).inode
+        dentry = task.files.get(dirfd).dentry
     else:
         if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             raise Errno(EINVAL)
-        inode = _path(task, dirfd, pathname, flags)
-    _utimes(task, inode, times)
+        dentry = _path(task, dirfd, pathname, flags)
+    _utimes(task, dentry, times)
 
 
 def _microseconds(task: Task, addr: int) -> tuple[int, int, int, int] | None:

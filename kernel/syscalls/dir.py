@@ -6,7 +6,7 @@ from struct import Struct as Layout
 from typing import TYPE_CHECKING
 
 from kernel.errno import EINVAL, ENAMETOOLONG, ENOTDIR, EPERM, ERANGE, Errno
-from kernel.fs import nameops
+from kernel.fs import fsnotify, nameops
 from kernel.fs.uapi import AT_FDCWD, MAY_EXEC, PATH_MAX, S_IFDIR
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import AtFd, Fd, Mode, Path, Size, Struct, UInt
@@ -48,6 +48,8 @@ def _getdents(task: Task, fd: int, dirp: int, count: int, wide: bool) -> int:
         position = after
     task.mm.write(dirp, out)
     file.pos = position
+    if fsnotify.active:
+        fsnotify.file_event(file.dentry, fsnotify.IN_ACCESS)
     return len(out)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errno import EBADF, EFBIG, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, ESPIPE, ETXTBSY, Errno
+from kernel.fs import fsnotify
 from kernel.fs.uapi import (
     AT_FDCWD,
     FALLOC_FL_COLLAPSE_RANGE,
@@ -42,7 +43,8 @@ SYNC_FILE_RANGE_VALID = 7
 def truncate(task: Task, path: int, length: int) -> None:
     if length < 0:
         raise Errno(EINVAL)
-    inode = task.kernel.vfs.resolve(task, AT_FDCWD, task.mm.cstring(path)).inode
+    dentry = task.kernel.vfs.resolve(task, AT_FDCWD, task.mm.cstring(path))
+    inode = dentry.inode
     if inode.kind == S_IFDIR:
         raise Errno(EISDIR)
     if inode.kind != S_IFREG:
@@ -51,6 +53,8 @@ def truncate(task: Task, path: int, length: int) -> None:
     if inode.deny_write:
         raise Errno(ETXTBSY)
     inode.truncate(task, length)
+    if fsnotify.active:
+        fsnotify.file_event(dentry, fsnotify.IN_MODIFY)
 
 
 @syscall(77, "ftruncate", fd=Fd, length=Offset)
