@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from emu.layout import M_OBSERVED, M_REGS, STOP_EXCEPTION, STOP_FAULT, STOP_INVALID, STOP_NONE, STOP_SYSCALL
-from kernel.errno import ENOSYS, Errno
+from kernel.errno import EINTR, ENOSYS, Errno
 from kernel.mm.layout import K_MM
 from kernel.syscalls.table import TABLE, Syscall
 from kernel.task import trap
@@ -212,7 +212,11 @@ class Scheduler:
                 sleep: Sleep = coroutine.send(None)
                 if sleep.done:
                     continue
-                if sleep.interruptible and task.signal_wakeup and not task.dying:
+                if task.dying:
+                    # It was woken for something else and would sleep again: its end comes first.
+                    coroutine.close()
+                    raise Errno(EINTR)
+                if sleep.interruptible and task.signal_wakeup:
                     sleep.finish(error=Errno(sleep.interrupt_code))
                     continue
                 break

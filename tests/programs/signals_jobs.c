@@ -268,3 +268,32 @@ FN_TEST(a_vforking_parent_can_be_killed)
     TEST_EQ(test_wait(pid), SIGKILL);
     kill(-pid, SIGKILL);
 }
+
+FN_TEST(a_fatal_signal_finds_a_reader_just_woken)
+{
+    int p[2], q[2];
+    char c;
+    TEST_SUCC(pipe(p));
+    TEST_SUCC(pipe(q));
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = TEST_SUCC(fork());
+        if (pid == 0) {
+            write(q[1], "r", 1);
+            read(p[0], &c, 1);
+            for (;;)
+                pause();
+        }
+        read(q[0], &c, 1);
+        usleep(2000);
+        /* Woken by the byte, it finds it gone and has a signal to die of. */
+        write(p[1], "x", 1);
+        fcntl(p[0], F_SETFL, O_NONBLOCK);
+        read(p[0], &c, 1);
+        fcntl(p[0], F_SETFL, 0);
+        TEST_SUCC(kill(pid, i % 2 ? SIGTERM : SIGKILL));
+        int status;
+        TEST_EQ(waitpid(pid, &status, 0), pid);
+        TEST_EQ(status, i % 2 ? SIGTERM : SIGKILL);
+    }
+    close(p[0]), close(p[1]), close(q[0]), close(q[1]);
+}
