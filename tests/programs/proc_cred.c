@@ -1,9 +1,24 @@
 /* Ids, groups and capabilities. What needs privileges is tested where there are any. */
 #include "proc.h"
 #include <grp.h>
-#include <linux/capability.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+
+/* linux/capability.h, which musl does not come with */
+struct __user_cap_header_struct {
+    uint32_t version;
+    int pid;
+};
+struct __user_cap_data_struct {
+    uint32_t effective, permitted, inheritable;
+};
+#define _LINUX_CAPABILITY_VERSION_1 0x19980330
+#define _LINUX_CAPABILITY_VERSION_3 0x20080522
+#define CAP_CHOWN 0
+#define CAP_DAC_OVERRIDE 1
+#define CAP_KILL 5
+#define CAP_SETGID 6
+#define CAP_SETUID 7
 
 #define SETXID(nr, ...) syscall(nr, __VA_ARGS__)
 #define BAD_ID (uid_t)-1

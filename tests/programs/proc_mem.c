@@ -50,8 +50,9 @@ FN_TEST(maps_names_files_heap_and_stack)
     TEST_CHECK(find_mapping(&on_stack, &m));
     TEST_STR(m.name, "[stack]");
     TEST_STR(m.perms, "rw-p");
-    void *brk = sbrk(TEST_PAGE);
-    TEST_CHECK(find_mapping(brk, &m));
+    char *brk = (char *)syscall(SYS_brk, 0);
+    TEST_EQ(syscall(SYS_brk, brk + 4 * TEST_PAGE), brk + 4 * TEST_PAGE);
+    TEST_CHECK(find_mapping(brk + 2 * TEST_PAGE, &m));
     TEST_STR(m.name, "[heap]");
     TEST_CHECK(find_mapping((void *)find_mapping, &m));
     TEST_STR(m.perms, "r-xp");
@@ -76,7 +77,9 @@ FN_TEST(maps_names_files_heap_and_stack)
 
 FN_TEST(smaps_counts_pages)
 {
-    unsigned char *p = test_map(8 * TEST_PAGE);
+    unsigned char *room = test_map(10 * TEST_PAGE), *p = room + TEST_PAGE;
+    TEST_SUCC(mprotect(room, TEST_PAGE, PROT_NONE)); /* nothing is merged with the neighbours */
+    TEST_SUCC(mprotect(p + 8 * TEST_PAGE, TEST_PAGE, PROT_NONE));
     for (int i = 0; i < 3; i++)
         p[i * TEST_PAGE] = 1;
     char key[32];
@@ -93,7 +96,7 @@ FN_TEST(smaps_counts_pages)
     TEST_CHECK(proc_read("/proc/self/smaps_rollup") > 0);
     TEST_CHECK(strstr(proc_text, "[rollup]\n"));
     TEST_CHECK(proc_number("Rss") >= 12 && proc_number("Pss") > 0 && proc_number("Pss_Anon") >= 12);
-    TEST_SUCC(munmap(p, 8 * TEST_PAGE));
+    TEST_SUCC(munmap(room, 10 * TEST_PAGE));
 }
 
 FN_TEST(mem_reads_and_writes_itself)

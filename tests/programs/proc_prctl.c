@@ -1,14 +1,20 @@
 /* prctl, arch_prctl, scheduling parameters, names, membarrier, kcmp, random bytes. */
 #include "proc.h"
-#include <asm/prctl.h>
-#include <linux/kcmp.h>
-#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
+
+#define ARCH_SET_GS 0x1001
+#define ARCH_GET_FS 0x1003
+#define ARCH_GET_GS 0x1004
+#define KCMP_FILE 0
+#define KCMP_VM 1
+#define MEMBARRIER_CMD_QUERY 0
+#define MEMBARRIER_CMD_PRIVATE_EXPEDITED 8
+#define MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED 16
 
 FN_TEST(attributes)
 {
@@ -71,7 +77,7 @@ FN_TEST(errors)
     TEST_ERRNO(prctl(PR_GET_ENDIAN, 0), EINVAL);
     TEST_ERRNO(prctl(PR_SET_MM, 1, 0, 0, 1), EINVAL);
     TEST_ERRNO(prctl(PR_CAP_AMBIENT, 9, 0, 0, 0), EINVAL);
-    TEST_ERRNO(prctl(PR_SET_VMA, 1, 0, 0, 0), EINVAL);
+    TEST_ERRNO(prctl(0x53564d41, 1, 0, 0, 0), EINVAL);
 }
 
 FN_TEST(segment_bases)
