@@ -193,7 +193,8 @@ def results() -> list[str]:
     return [
         "zero", *string(0x8000, "/etc/passwd"), *string(0x8100, "/"), *string(0x8200, "/dev/null"),
         call(4, STRING, P), call(4, STRING + 0x200, P), call(5, 99, P), call(262, -100, STRING, P, 0x100),
-        call(332, -100, STRING, 0, 0xFFF, P), call(63, P), call(97, 3, P), call(302, 0, 7, 0, P),
+        call(332, -100, STRING, 0, 0xFFF, P), call(332, -1, 0, 0, 0x1337, 0),
+        call(63, P), call(97, 3, P), call(302, 0, 7, 0, P),
         call(118, P, P + 4, P + 8),
         call(115, 0, 0), call(204, 0, 128, P), call(143, 0, P), call(145, 0), call(79, P, 100), call(79, P, 1),
         call(89, STRING, P, 100), call(135, 0xFFFFFFFF), call(95, 0o22), call(95, 0o77), call(140, 0, 0),

@@ -13,7 +13,7 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # random bytes
         (r'^getrandom\("[^"]*"(\.\.\.)?,', 'getrandom("RANDOM",'),
         # process ids: Forkyard counts its own
-        (r"^(getpid|gettid|getppid|getpgrp|set_tid_address|getpgid|getsid)(\(.*\)) *= \d+$", r"\1\2 = PID"),
+        (r"^(getpid|gettid|getppid|getpgrp|set_tid_address|getpgid|getsid)(\(.*\)) *= P?\d+$", r"\1\2 = PID"),
         (r"^(kill|tgkill|tkill|getpgid|getsid|prlimit64)\((\d{2,})(, \d{2,})?", r"\1(PID"),
         (r"si_pid=\d+", "si_pid=PID"),
         # the time of day and the time used so far
@@ -28,6 +28,10 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(sched_getaffinity\(\d+, \d+,) \[[\d ]*\]\) *= \d+", r"\1 [CPUS]) = N"),
         # what /proc says of the system: Forkyard's kernel is another
         (r'^read\((\d+), "nodev\\tsysfs.*', r'read(\1, "/proc/filesystems'),
+        # the processor's features and the memory there is decide how much a program takes at once
+        (r"^(mmap\(NULL|munmap\(ADDR), \d{7,}", r"\1, SIZE"),
+        # names of temporary files
+        (r"/tmp/cc\w{6}\b", "/tmp/ccXXXXXX"),
         # free space changes while others use the machine
         (r"f_bfree=\d+, f_bavail=\d+, f_files=\d+, f_ffree=\d+", "f_free"),
         # strace pads to column 40 with the text it has; the texts' lengths have just been changed
@@ -69,4 +73,34 @@ def normal(lines: list[str]) -> list[str]:
         for pattern, replacement in RULES:
             line = pattern.sub(replacement, line)
         result.append(line)
+    return result
+
+
+#: Which child is reaped first, and whether its SIGCHLD comes before or after, depends on scheduling; how often
+#: mkstemp draws random bytes, on what it draws.
+RACING = re.compile(r"^(wait4\(|--- SIGCHLD |rt_sigreturn\(|getrandom\()")
+
+
+def processes(log: str) -> list[list[str]]:
+    """The lines of each process of a ``-f -o`` trace, in the order of their creation; halves of lines joined.
+
+    Process ids become P0, P1, …
+    """
+    lines_of: dict[str, list[str]] = {}
+    unfinished: dict[str, str] = {}
+    for line in log.splitlines():
+        pid, _, text = line.partition(" ")
+        text = text.strip()
+        lines = lines_of.setdefault(pid, [])
+        if text.endswith(" <unfinished ...>"):
+            unfinished[pid] = text.removesuffix(" <unfinished ...>")
+            continue
+        resumed = re.match(r"<\.\.\. \w+ resumed>(.*)", text)
+        lines.append(unfinished.pop(pid) + resumed.group(1) if resumed and pid in unfinished else text)
+    names = {pid: f"P{index}" for index, pid in enumerate(sorted(lines_of, key=int))}
+    pattern = re.compile(r"\b(" + "|".join(names) + r")\b")
+    result = []
+    for pid in names:
+        named = [pattern.sub(lambda m: names[m.group()], line) for line in lines_of[pid]]
+        result.append([line for line in normal(named) if not RACING.match(line)])
     return result
