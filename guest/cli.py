@@ -10,7 +10,7 @@ import click
 
 from guest import __version__
 from guest.options import guest_options
-from guest.runner import run_guest, say
+from guest.runner import FAILED, run_guest, say
 from guest.trace_command import trace_options, tracing
 
 _PROGRAM = {"allow_interspersed_args": False}
@@ -119,6 +119,17 @@ def demo(odf: bool) -> None:
     leave(show(odf))
 
 
+def command_line() -> None:
+    """What the ``forkyard`` command runs."""
+    try:
+        main(prog_name="forkyard")
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+    except OSError as error:
+        say(f"standard output: {error.strerror}")
+        os._exit(FAILED)
+
+
 def leave(status: int) -> None:
     """End the process now: there is nothing that the interpreter's own slow way out would clean up."""
     try:
@@ -128,9 +139,9 @@ def leave(status: int) -> None:
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             say(f"standard output: {error.strerror}")
-        status = status or 1
+        status = status or FAILED
     os._exit(status)
 
 
 if __name__ == "__main__":
-    main(prog_name="forkyard")
+    command_line()

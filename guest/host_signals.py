@@ -5,7 +5,7 @@ SIGINT SIGQUIT       Ctrl-C and Ctrl-\\: to the guest's foreground process group
 SIGTSTP              Ctrl-Z: the same where the guest cares for it, else the emulator itself stops
 SIGWINCH             a new window size: the same
 SIGTERM SIGHUP       to the guest's first process; a second one ends the emulator
-SIGUSR1 SIGUSR2      to the guest's first process
+SIGUSR1 SIGUSR2      to the guest's first process; SIGALRM too
 ===================  ===================================================================================================
 
 A signal that was ignored when the emulator started (nohup) is left alone, and ignored by the guest's first program too.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH)
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-_OTHER = (signal.SIGUSR1, signal.SIGUSR2)
+_OTHER = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 _MAX_UNANSWERED = 3
 #: Python itself ignores these in every process.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
