@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kernel.task.task import Task
 
 _TIMESPEC = struct.Struct("<qq")
+_pack_timespec = _TIMESPEC.pack
 _TIMEZONE = struct.Struct("<ii")
 _TIMEX = struct.Struct("<I4x qqqq i4x qqq qq q qq i4x qqqqq i44x")
 """struct timex (include/uapi/linux/timex.h), 208 bytes."""
@@ -64,7 +65,13 @@ def settimeofday(task: Task, tv: int, tz: int) -> None:
 
 @syscall(228, "clock_gettime", clockid=Enum("clocknames", "i32"), tp=Struct("timespec", "out"))
 def clock_gettime(task: Task, clockid: int, tp: int) -> None:
-    task.mm.write(tp, _TIMESPEC.pack(*divmod(read_clock(task, clockid), NSEC_PER_SEC)))
+    if clockid == clk.CLOCK_MONOTONIC:  # the two that are asked for all the time
+        now = task.kernel.clock.monotonic_ns()
+    elif clockid == clk.CLOCK_REALTIME:
+        now = task.kernel.clock.realtime_ns()
+    else:
+        now = read_clock(task, clockid)
+    task.mm.write(tp, _pack_timespec(now // NSEC_PER_SEC, now % NSEC_PER_SEC))
 
 
 @syscall(229, "clock_getres", clockid=Enum("clocknames", "i32"), res=Struct("timespec", "out"))
