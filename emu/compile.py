@@ -1,7 +1,8 @@
 """``python -m emu.compile FOLDER MODULE…``: compile the exports of the modules into object files.
 
 Run by :mod:`emu.native` in a child process, so that the emulator itself never imports numba.
-The name of each function is printed as it is done (by emu.native.export); ``FOLDER/out`` is complete when the process ends with status 0.
+The name of each function is printed as it is done (by emu.native.export);
+``FOLDER/out`` is complete when the process ends with status 0.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ PAGE_MASK = -PAGE_SIZE
 PMD_SHIFT = 21
 PMD_SIZE = 1 << PMD_SHIFT
 PUD_SHIFT = 30
+PUD_SIZE = 1 << PUD_SHIFT
 PGD_SHIFT = 39
 ENTRIES = 512
 
@@ -46,34 +47,51 @@ def entry_slot(table: int, va: int, shift: int) -> int:
 
 
 @hot
-def pmd_slot(m: int, root: int, va: int) -> int:
-    """Host address of the PMD entry for ``va`` below the PML4 at physical ``root``; 0 when an upper table is absent."""
+def pud_slot(m: int, root: int, va: int) -> int:
+    """Host address of the entry that points at the PMD table for ``va``; 0 when an upper table is absent."""
     ram = load64(m + M_RAM)
     entry = load64(entry_slot(ram + root, va, PGD_SHIFT))
     if entry & PTE_P == 0:
         return 0
-    entry = load64(entry_slot(ram + (entry & PTE_FRAME), va, PUD_SHIFT))
-    if entry & PTE_P == 0:
-        return 0
-    return entry_slot(ram + (entry & PTE_FRAME), va, PMD_SHIFT)
+    return entry_slot(ram + (entry & PTE_FRAME), va, PUD_SHIFT)
 
 
 @hot
-def walk(m: int, va: int) -> tuple[int, int]:
-    """The hardware's walk from the current PML4: (host address of the leaf entry, W of all levels together).
+def pmd_slot(m: int, root: int, va: int) -> int:
+    """Host address of the PMD entry for ``va`` below the PML4 at physical ``root``; 0 when an upper table is absent."""
+    slot = pud_slot(m, root, va)
+    if slot == 0 or load64(slot) & PTE_P == 0:
+        return 0
+    return entry_slot(load64(m + M_RAM) + (load64(slot) & PTE_FRAME), va, PMD_SHIFT)
+
+
+@hot
+def walk_from(m: int, root: int, va: int) -> tuple[int, int]:
+    """The hardware's walk from the PML4 at physical ``root``: (host address of the leaf entry, W of all levels).
 
     The first is 0 when a level is not present. A 2 MiB leaf is its PMD entry.
     """
-    slot = pmd_slot(m, load64(m + M_ROOT), va)
+    ram = load64(m + M_RAM)
+    slot = pud_slot(m, root, va)
     if slot == 0:
         return 0, 0
+    pud = load64(slot)
+    if pud & PTE_P == 0:
+        return 0, 0
+    slot = entry_slot(ram + (pud & PTE_FRAME), va, PMD_SHIFT)
     pmd = load64(slot)
     if pmd & PTE_P == 0:
         return 0, 0
     if pmd & PTE_PS:
-        return slot, pmd & PTE_W
-    slot = entry_slot(load64(m + M_RAM) + (pmd & PTE_FRAME), va, PAGE_SHIFT)
+        return slot, pud & pmd & PTE_W
+    slot = entry_slot(ram + (pmd & PTE_FRAME), va, PAGE_SHIFT)
     pte = load64(slot)
     if pte & PTE_P == 0:
         return 0, 0
-    return slot, pmd & pte & PTE_W
+    return slot, pud & pmd & pte & PTE_W
+
+
+@hot
+def walk(m: int, va: int) -> tuple[int, int]:
+    """walk_from the PML4 in use."""
+    return walk_from(m, load64(m + M_ROOT), va)

@@ -51,6 +51,8 @@ class Options:
     aslr: bool = True
     odf: bool = False
     """The first process begins with use_odf 1."""
+    odf_level: int = 1
+    """The first process begins with this use_odf_level: fork on demand shares PTE tables (1), PMD tables too (2)."""
     paranoid: bool = False
     """Check the invariants of memory after every kernel entry."""
     deterministic: bool = False

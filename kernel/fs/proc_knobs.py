@@ -88,6 +88,21 @@ def set_use_odf(writer: Task, task: Task, data: bytes) -> None:
         task.mm.use_odf = bool(value)
 
 
+def use_odf_level(reader: Task, task: Task) -> str:
+    if task.mm is None:
+        raise Errno(ESRCH)
+    return f"{task.mm.odf_level}\n"
+
+
+def set_use_odf_level(writer: Task, task: Task, data: bytes) -> None:
+    """1: fork on demand shares PTE tables; 2: PMD tables too; any other number is accepted and ignored."""
+    value = kstrtoull(data, _UINT_MAX)
+    if task.mm is None:
+        raise Errno(ESRCH)
+    if value in (1, 2):
+        task.mm.odf_level = value
+
+
 # -- names
 
 

@@ -96,6 +96,7 @@ _COMMON: dict[str, Entry] = {
 _OF_PROCESS: dict[str, Entry] = {
     "task": (S_IFDIR, 0o555, lambda sb, task, name: TaskDir(sb, task)),
     "use_odf": _file(0o644, proc_knobs.use_odf, proc_knobs.set_use_odf),
+    "use_odf_level": _file(0o644, proc_knobs.use_odf_level, proc_knobs.set_use_odf_level),
     "mountstats": _file(0o400, proc_mounts.mountstats),
     "coredump_filter": _file(0o644, lambda reader, task: "00000033\n", proc_knobs.refuse),
     "autogroup": _file(0o644, lambda reader, task: f"/autogroup-{task.group.sid} nice 0\n", proc_knobs.refuse),

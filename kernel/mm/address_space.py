@@ -107,7 +107,7 @@ class Stats:
 
 
 class AddressSpace:
-    """``users`` counts the tasks that run in it; ``use_odf`` chooses how its next fork works."""
+    """``users`` counts the tasks that run in it; ``use_odf`` and ``odf_level`` choose how its next fork works."""
 
     def __init__(self, memory: KernelMemory) -> None:
         self.memory = memory
@@ -122,6 +122,8 @@ class AddressSpace:
         memory.memory.set(M_FLUSH, 1)
         self.users = 1
         self.use_odf = False
+        self.odf_level = 1
+        """What fork on demand shares: 1 PTE tables, 2 PMD tables too."""
         self.start_code = self.end_code = self.start_data = self.end_data = 0
         self.start_brk = self.brk = self.start_stack = 0
         self.arg_start = self.arg_end = self.env_start = self.env_end = 0
@@ -156,14 +158,15 @@ class AddressSpace:
             Errno: ENOMEM; every count is as it was then.
         """
         child = AddressSpace(self.memory)
+        level = self.odf_level if odf else 0
         try:
             child.vmas.copy_from(self.vmas, _without_dontcopy)
-            for name in ("use_odf", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk",
+            for name in ("use_odf", "odf_level", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk",
                          "start_stack", "arg_start", "arg_end", "env_start", "env_end", "mmap_base", "auxv", "exe",
                          "peak_vm", "dumpable"):
                 setattr(child, name, getattr(self, name))
             child.slots[MM_STACK_LIMIT >> 3] = self.slots[MM_STACK_LIMIT >> 3]
-            while not fork.fork_tables.call(self.memory.m, self.mm, child.mm, odf):
+            while not fork.fork_tables.call(self.memory.m, self.mm, child.mm, level):
                 unmap.zap_range.call(self.memory.m, child.mm, 0, 1 << 47)
                 if not self.memory.reclaim():
                     raise Errno(ENOMEM)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_CODE_MAP, M_FLUSH, M_RAM
 from emu.native import copy_bytes, export, hot, load8, load32, load64, store8, store32, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_NX, PTE_P, PTE_U, PTE_W, entry_slot, pmd_slot
+from kernel.mm.counts import count_entry
 from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, frame_refs, put_frame
 from kernel.mm.layout import (
     FAULT_ACCERR,
@@ -52,7 +53,7 @@ from kernel.mm.layout import (
     VM_SHARED,
     VM_WRITE,
 )
-from kernel.mm.tables import count_entry, own_table
+from kernel.mm.tables import own_table, pte_slot
 
 
 @hot
@@ -208,11 +209,10 @@ def handle_fault(m: int, mm: int, va: int, access: int) -> int:
         if pte & PTE_P and pte & PTE_U:
             return FAULT_DONE
     # Filling an empty entry changes the table as much as a write does: it must be private even for a read.
-    table_address = own_table(m, mm, va)
-    if table_address == 0:
+    table = own_table(m, mm, va)
+    if table == 0:
         return FAULT_OOM
-    table = (table_address - load64(m + M_RAM)) >> 12
-    slot = entry_slot(table_address, va, PAGE_SHIFT)
+    slot = pte_slot(m, load64(table), va)
     if load64(slot) & PTE_P:
         code = _write_protected(m, mm, table, slot, flags) if write else FAULT_DONE
     elif load64(vma + V_MAPPING) != 0:

@@ -6,14 +6,16 @@
     parent PMD ── T   (W cleared)          parent PMD (W cleared) ──┐
     child  PMD ── T'  (copy of T)          child  PMD (W clear)   ──┴── T, sharers 2
 
-Classic fork looks at every present entry; fork on demand looks at one PMD entry where the other looks at 512.
+Classic fork looks at every present entry; fork on demand looks at one PMD entry where the other looks at 512. At level
+2 it shares PMD tables in the same way and looks at one PUD entry for a GiB, if no VMA there is the parent's alone.
 """
 
 from __future__ import annotations
 
 from emu.layout import M_FLUSH
 from emu.native import export, hot, load64, store64
-from emu.paging import PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, PTE_W, pmd_slot
+from emu.paging import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, PTE_W, PUD_SIZE, pmd_slot, pud_slot
+from kernel.mm.counts import count_entry, count_pmds, count_table
 from kernel.mm.frames import add_refs, frame_kind
 from kernel.mm.layout import (
     K_FORK_ENTRIES,
@@ -29,7 +31,7 @@ from kernel.mm.layout import (
     VM_DONTCOPY,
     VM_WIPEONFORK,
 )
-from kernel.mm.tables import copy_entry, count_entry, count_table, make_pmd_slot, next_table, own_table, pte_slot
+from kernel.mm.tables import copy_entry, make_pmd_slot, make_pud_slot, next_table, own_table, pte_slot
 
 _PRIVATE_TO_PARENT = VM_DONTCOPY | VM_WIPEONFORK
 
@@ -37,85 +39,128 @@ _PRIVATE_TO_PARENT = VM_DONTCOPY | VM_WIPEONFORK
 @hot
 def _copy_pages(m: int, parent: int, child: int, source: int, start: int, end: int) -> int:
     """Copy the present entries of [start, end), all below one PMD entry, into the child's own table: 1, or 0."""
-    visited = 0
     zero = load64(m + K_ZERO)
     target = 0
     for page in range(start, end, PAGE_SIZE):
         slot = pte_slot(m, load64(source), page)
-        visited += 1
         if load64(slot) & PTE_P:
             if target == 0:
-                if own_table(m, child, page) == 0:
+                target = own_table(m, child, page)
+                if target == 0:
                     return 0
-                target = pmd_slot(m, load64(child + MM_ROOT), page)
             frame = (load64(slot) & PTE_FRAME) >> 12
             store64(pte_slot(m, load64(target), page), copy_entry(m, slot))
-            kind = 0 if frame == zero else frame_kind(m, frame)
-            count_entry(m, child, (load64(target) & PTE_FRAME) >> 12, kind, 1)
-    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + visited)
+            count_entry(m, child, target, 0 if frame == zero else frame_kind(m, frame), 1)
+    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + ((end - start) >> PAGE_SHIFT))
     return 1
 
 
 @hot
 def _share_table(m: int, child: int, source: int, va: int) -> int:
-    """Let the child point at the parent's table: 1, or 0 when out of frames."""
+    """Let the child point at the parent's PTE table: 1, or 0 when out of frames."""
     target = make_pmd_slot(m, child, va)
     if target == 0:
         return 0
     pmd = load64(source) & ~PTE_W
     table = (pmd & PTE_FRAME) >> 12
     add_refs(m, table, 1)
+    # Below a PMD table that is itself shared this takes W from every sharer: they get it back as after any fork.
     store64(source, pmd)
     store64(target, pmd)
-    count_table(m, child, table, 1)
+    count_table(m, child, target, table, 1)
     return 1
 
 
 @hot
-def _has_private_part(mm: int, first: int, base: int) -> int:
-    """Some VMA within the 2 MiB at ``base`` is kept from the child, or is zeros there; ``first`` is one row."""
+def _share_pmds(m: int, child: int, source: int, va: int) -> int:
+    """Let the child point at the parent's PMD table, with all PTE tables below: 1, or 0 when out of frames."""
+    target = make_pud_slot(m, child, va)
+    if target == 0:
+        return 0
+    pud = load64(source) & ~PTE_W
+    frame = (pud & PTE_FRAME) >> 12
+    add_refs(m, frame, 1)
+    store64(source, pud)
+    store64(target, pud)
+    count_pmds(m, child, frame, 1)
+    return 1
+
+
+@hot
+def _has_private_part(mm: int, first: int, base: int, size: int) -> int:
+    """Some VMA within [base, base + size) is kept from the child, or is zeros there; ``first`` is one row there."""
     rows, count = load64(mm + MM_VMAS), load64(mm + MM_VMA_COUNT)
     row = first
     while row > 0 and load64(rows + (row - 1) * V_BYTES + V_END) > base:
         row -= 1
-    while row < count and load64(rows + row * V_BYTES + V_START) < base + PMD_SIZE:
+    while row < count and load64(rows + row * V_BYTES + V_START) < base + size:
         if load64(rows + row * V_BYTES + V_FLAGS) & _PRIVATE_TO_PARENT:
             return 1
         row += 1
     return 0
 
 
+@hot
+def _fork_gigabyte(m: int, parent: int, child: int, row: int, va: int) -> int:
+    """Share the PMD table for ``va`` if that can be done: 1 when it is shared (now or already), 0 if not, -1 if out of
+    frames."""
+    base = va & -PUD_SIZE
+    source = pud_slot(m, load64(parent + MM_ROOT), va)
+    target = pud_slot(m, load64(child + MM_ROOT), va)
+    if target != 0 and load64(target) & PTE_P:
+        return 1 if load64(target) & PTE_FRAME == load64(source) & PTE_FRAME else 0
+    if _has_private_part(parent, row, base, PUD_SIZE):
+        return 0
+    if _share_pmds(m, child, source, va) == 0:
+        return -1
+    store64(m + K_TABLES_SHARED, load64(m + K_TABLES_SHARED) + 1)
+    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + 1)
+    return 1
+
+
+@hot
+def _fork_table(m: int, parent: int, child: int, row: int, va: int, on_demand: int) -> int:
+    """Share or copy the PTE table for ``va``, as far as the VMA in ``row`` goes: 1, or 0 when out of frames."""
+    vma = load64(parent + MM_VMAS) + row * V_BYTES
+    start, end = load64(vma + V_START), load64(vma + V_END)
+    base = va & -PMD_SIZE
+    source = pmd_slot(m, load64(parent + MM_ROOT), va)
+    inside = start <= base and base + PMD_SIZE <= end
+    if on_demand == 0 or (not inside and _has_private_part(parent, row, base, PMD_SIZE)):
+        return _copy_pages(m, parent, child, source, max(start, base), min(end, base + PMD_SIZE))
+    done = 0 if inside else pmd_slot(m, load64(child + MM_ROOT), va)
+    if done != 0 and load64(done) & PTE_P:
+        # An earlier VMA in the same 2 MiB has shared the table already.
+        return 1
+    store64(m + K_TABLES_SHARED, load64(m + K_TABLES_SHARED) + 1)
+    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + 1)
+    return _share_table(m, child, source, va)
+
+
 @export("i64(i64,i64,i64,i64)")
-def fork_tables(m: int, parent: int, child: int, on_demand: int) -> int:
+def fork_tables(m: int, parent: int, child: int, level: int) -> int:
     """Give the empty address space ``child`` what ``parent`` has: 1, or 0 when out of frames.
 
-    After 0 the caller releases the child, which restores every count; W bits that were taken away come back by
-    themselves at the next store.
+    ``level`` 0 copies every entry, 1 shares PTE tables, 2 PMD tables too. After 0 the caller releases the child, which
+    restores every count; W bits that were taken away come back by themselves at the next store.
     """
     root = load64(parent + MM_ROOT)
     rows = load64(parent + MM_VMAS)
-    shared = 0
     store64(m + M_FLUSH, 1)
     for row in range(load64(parent + MM_VMA_COUNT)):
         vma = rows + row * V_BYTES
         if load64(vma + V_FLAGS) & _PRIVATE_TO_PARENT:
             continue
-        start, end = load64(vma + V_START), load64(vma + V_END)
-        va = next_table(m, root, start, end)
+        end = load64(vma + V_END)
+        va = next_table(m, root, load64(vma + V_START), end)
         while va < end:
-            base = va & -PMD_SIZE
-            source = pmd_slot(m, root, va)
-            inside = start <= base and base + PMD_SIZE <= end
-            if on_demand and (inside or _has_private_part(parent, row, base) == 0):
-                done = 0 if inside else pmd_slot(m, load64(child + MM_ROOT), va)
-                # An earlier VMA in the same 2 MiB may have shared the table already.
-                if done == 0 or load64(done) & PTE_P == 0:
-                    shared += 1
-                    if _share_table(m, child, source, va) == 0:
-                        return 0
-            elif _copy_pages(m, parent, child, source, max(start, base), min(end, base + PMD_SIZE)) == 0:
+            behind = (va & -PMD_SIZE) + PMD_SIZE
+            whole = _fork_gigabyte(m, parent, child, row, va) if level > 1 else 0
+            if whole < 0:
                 return 0
-            va = next_table(m, root, base + PMD_SIZE, end)
-    store64(m + K_TABLES_SHARED, load64(m + K_TABLES_SHARED) + shared)
-    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + shared)
+            if whole > 0:
+                behind = (va & -PUD_SIZE) + PUD_SIZE
+            elif _fork_table(m, parent, child, row, va, level) == 0:
+                return 0
+            va = next_table(m, root, behind, end)
     return 1

@@ -31,6 +31,10 @@ K_FORK_ENTRIES, K_TABLES_SHARED, K_TABLES_COPIED, K_TABLES_REARMED, K_PAGES_COPI
     M_KERNEL + n * 8 for n in range(13, 19))
 #: Frames in use (allocated and not freed).
 K_USED = M_KERNEL + 19 * 8
+#: Per PMD table, indexed by its frame: four int32, pages by kind below it and the PTE tables it points at.
+K_PMD_COUNTS = M_KERNEL + 20 * 8
+#: PMD tables copied because they were shared (fork at level 2).
+K_PMDS_COPIED = M_KERNEL + 21 * 8
 
 # -- kinds of frames -------------------------------------------------------------------------------------------------
 FRAME_FREE, FRAME_ANON, FRAME_FILE, FRAME_SHMEM, FRAME_PTE_TABLE, FRAME_UPPER_TABLE, FRAME_RESERVED = range(7)

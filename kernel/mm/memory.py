@@ -24,6 +24,7 @@ from kernel.mm.layout import (
     K_KIND,
     K_LIMIT,
     K_MAPPINGS,
+    K_PMD_COUNTS,
     K_REFS,
     K_USED,
     K_ZERO,
@@ -57,7 +58,8 @@ class KernelMemory:
         """All of guest memory: frame N at N * PAGE_SIZE."""
         self._tables = {
             K_REFS: Reservation(count * 4), K_KIND: Reservation(count), K_COUNTS: Reservation(count * 8),
-            K_FREE: Reservation(count * 4), K_MAPPINGS: Reservation(MAX_MAPPINGS * MP_BYTES),
+            K_PMD_COUNTS: Reservation(count * 16), K_FREE: Reservation(count * 4),
+            K_MAPPINGS: Reservation(MAX_MAPPINGS * MP_BYTES),
         }
         for slot, table in self._tables.items():
             memory.set(slot, table.address)

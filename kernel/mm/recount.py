@@ -11,12 +11,15 @@ from emu.native import export, hot, load8, load16, load32, load64, store32, stor
 from emu.paging import (
     ENTRIES,
     PAGE_SIZE,
+    PGD_SHIFT,
     PMD_SIZE,
     PTE_A,
     PTE_FRAME,
     PTE_P,
     PTE_W,
+    PUD_SHIFT,
     pmd_slot,
+    pud_slot,
 )
 from kernel.mm.frames import frame_kind, frame_refs
 from kernel.mm.layout import (
@@ -28,6 +31,7 @@ from kernel.mm.layout import (
     FRAME_UPPER_TABLE,
     K_COUNTS,
     K_KIND,
+    K_PMD_COUNTS,
     K_ZERO,
     MM_ANON,
     MM_FILE,
@@ -127,58 +131,75 @@ def _inside_vmas(m: int, mm: int, table: int, base: int, where: int) -> int:
 
 
 @hot
-def _count_upper(m: int, mm: int, seen_tables: int, where: int) -> int:
-    """The upper tables: each is met once, and the address space's counter agrees."""
-    ram = load64(m + M_RAM)
-    root = load64(mm + MM_ROOT)
-    uppers = 0
-    _bump(seen_tables, root >> 12)
+def _scan_pmds(m: int, pmds: int, base: int, seen_tables: int, seen_pages: int, hashes: int, where: int) -> int:
+    """Count the tables below a PMD table met for the first time; its own counters must agree."""
+    entries = load64(m + M_RAM) + (pmds << 12)
+    above = load64(m + K_PMD_COUNTS) + pmds * 16
+    anon = file = shmem = tables = 0
     for i in range(ENTRIES):
-        pgd = load64(ram + root + i * 8)
-        if pgd & PTE_P:
-            uppers += 1
-            _bump(seen_tables, (pgd & PTE_FRAME) >> 12)
-            for j in range(ENTRIES):
-                pud = load64(ram + (pgd & PTE_FRAME) + j * 8)
-                if pud & PTE_P:
-                    uppers += 1
-                    _bump(seen_tables, (pud & PTE_FRAME) >> 12)
-    if uppers != load64(mm + MM_UPPER):
-        return _report(where, uppers, load64(mm + MM_UPPER), 0, BAD_UPPER)
+        pmd = load64(entries + i * 8)
+        if pmd & PTE_P:
+            table = (pmd & PTE_FRAME) >> 12
+            tables += 1
+            if frame_refs(m, table) > 1 and pmd & PTE_W:
+                return _report(where, table, base + i * PMD_SIZE, frame_refs(m, table), BAD_SHARED_WRITABLE)
+            if _bump(seen_tables, table) == 1:
+                code = _scan_table(m, table, seen_pages, hashes, where)
+                if code:
+                    return code
+            counts = load64(m + K_COUNTS) + table * 8
+            anon += load16(counts)
+            file += load16(counts + 2)
+            shmem += load16(counts + 4)
+    if (anon != load32(above) or file != load32(above + 4) or shmem != load32(above + 8)
+            or tables != load32(above + 12)):
+        return _report(where, pmds, tables, load32(above + 12), BAD_TABLE_COUNTS)
     return 0
 
 
 @export("i64(i64,i64,i64,i64,i64,i64)")
 def recount_space(m: int, mm: int, seen_tables: int, seen_pages: int, hashes: int, where: int) -> int:
     """Count one address space into the scratch arrays: 0, or the code of what is wrong with it."""
-    code = _count_upper(m, mm, seen_tables, where)
-    if code:
-        return code
-    anon = file = shmem = tables = 0
+    ram = load64(m + M_RAM)
     root = load64(mm + MM_ROOT)
-    va = next_table(m, root, 0, 1 << 47)
-    while va < 1 << 47:
-        base = va & -PMD_SIZE
-        pmd = load64(pmd_slot(m, root, va))
-        table = (pmd & PTE_FRAME) >> 12
-        tables += 1
-        if frame_refs(m, table) > 1 and pmd & PTE_W:
-            return _report(where, table, base, frame_refs(m, table), BAD_SHARED_WRITABLE)
-        if _bump(seen_tables, table) == 1:
-            code = _scan_table(m, table, seen_pages, hashes, where)
-            if code:
-                return code
-        code = _inside_vmas(m, mm, table, base, where)
-        if code:
-            return code
-        counts = load64(m + K_COUNTS) + table * 8
-        anon += load16(counts)
-        file += load16(counts + 2)
-        shmem += load16(counts + 4)
-        va = next_table(m, root, base + PMD_SIZE, 1 << 47)
+    uppers = anon = file = shmem = tables = 0
+    _bump(seen_tables, root >> 12)
+    for i in range(ENTRIES):
+        pgd = load64(ram + root + i * 8)
+        if pgd & PTE_P == 0:
+            continue
+        uppers += 1
+        _bump(seen_tables, (pgd & PTE_FRAME) >> 12)
+        for j in range(ENTRIES):
+            pud = load64(ram + (pgd & PTE_FRAME) + j * 8)
+            if pud & PTE_P == 0:
+                continue
+            uppers += 1
+            pmds = (pud & PTE_FRAME) >> 12
+            base = (i << PGD_SHIFT) + (j << PUD_SHIFT)
+            if frame_refs(m, pmds) > 1 and pud & PTE_W:
+                return _report(where, pmds, base, frame_refs(m, pmds), BAD_SHARED_WRITABLE)
+            if _bump(seen_tables, pmds) == 1:
+                code = _scan_pmds(m, pmds, base, seen_tables, seen_pages, hashes, where)
+                if code:
+                    return code
+            above = load64(m + K_PMD_COUNTS) + pmds * 16
+            anon += load32(above)
+            file += load32(above + 4)
+            shmem += load32(above + 8)
+            tables += load32(above + 12)
+    if uppers != load64(mm + MM_UPPER):
+        return _report(where, uppers, load64(mm + MM_UPPER), 0, BAD_UPPER)
     if (anon != load64(mm + MM_ANON) or file != load64(mm + MM_FILE) or shmem != load64(mm + MM_SHMEM)
             or tables != load64(mm + MM_PTES)):
         return _report(where, anon + file + shmem, tables, 0, BAD_SPACE_COUNTS)
+    va = next_table(m, root, 0, 1 << 47)
+    while va < 1 << 47:
+        base = va & -PMD_SIZE
+        code = _inside_vmas(m, mm, (load64(pmd_slot(m, root, va)) & PTE_FRAME) >> 12, base, where)
+        if code:
+            return code
+        va = next_table(m, root, base + PMD_SIZE, 1 << 47)
     return 0
 
 
@@ -190,7 +211,7 @@ def recount_writable(m: int, mm: int, seen_pages: int, where: int) -> int:
     while va < 1 << 47:
         base = va & -PMD_SIZE
         pmd = load64(pmd_slot(m, root, va))
-        if pmd & PTE_W:
+        if pmd & PTE_W and load64(pud_slot(m, root, va)) & PTE_W:
             entries = load64(m + M_RAM) + (pmd & PTE_FRAME)
             for i in range(ENTRIES):
                 pte = load64(entries + i * 8)

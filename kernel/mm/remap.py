@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from emu.layout import M_FLUSH, M_RAM
+from emu.layout import M_FLUSH
 from emu.native import export, load64, store64
-from emu.paging import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, entry_slot, pmd_slot
+from emu.paging import PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, pmd_slot
+from kernel.mm.counts import count_entry
 from kernel.mm.frames import frame_kind
 from kernel.mm.layout import MM_ROOT
-from kernel.mm.tables import count_entry, free_table_if_empty, next_table, own_range, own_table, pte_slot
+from kernel.mm.tables import free_table_if_empty, next_table, own_range, own_table, pte_slot
 
 
 @export("i64(i64,i64,i64,i64,i64)")
@@ -30,7 +31,6 @@ def prepare_move(m: int, mm: int, old: int, new: int, size: int) -> int:
 def move_range(m: int, mm: int, old: int, new: int, size: int) -> int:
     """Move the pages of [old, old + size) to ``new``, where nothing is mapped, after prepare_move. Returns 0."""
     root = load64(mm + MM_ROOT)
-    ram = load64(m + M_RAM)
     va = next_table(m, root, old, old + size)
     while va < old + size:
         base = va & -PMD_SIZE
@@ -41,10 +41,10 @@ def move_range(m: int, mm: int, old: int, new: int, size: int) -> int:
             if pte & PTE_P:
                 target = own_table(m, mm, page - old + new)
                 kind = frame_kind(m, (pte & PTE_FRAME) >> 12)
-                count_entry(m, mm, (load64(source) & PTE_FRAME) >> 12, kind, -1)
+                count_entry(m, mm, source, kind, -1)
                 store64(slot, 0)
-                store64(entry_slot(target, page - old + new, PAGE_SHIFT), pte)
-                count_entry(m, mm, (target - ram) >> 12, kind, 1)
+                store64(pte_slot(m, load64(target), page - old + new), pte)
+                count_entry(m, mm, target, kind, 1)
         free_table_if_empty(m, mm, source)
         va = next_table(m, root, base + PMD_SIZE, old + size)
     # A target table in which nothing arrived goes again.

@@ -1,4 +1,7 @@
-"""PTE tables: finding them, making them, sharing them, making a shared one one's own.
+"""Page tables: finding them, making them, sharing them, making a shared one one's own.
+
+Two levels can be shared: PTE tables, and PMD tables with all that lies below. The rules are the same one level up, with
+PUD entries in the place of PMD entries; a PTE table below a shared PMD table counts as one sharer there.
 
 Rules (ODF): ``sharers(T)`` is T's reference count. While it is above 1, W is clear in every PMD entry that points at T
 and no entry of T changes, but for Accessed bits and for W being taken away when T is copied. A table that is being
@@ -8,7 +11,7 @@ copied is complete before a PMD entry points at it.
 from __future__ import annotations
 
 from emu.layout import M_FLUSH, M_RAM
-from emu.native import hot, load16, load64, store16, store64
+from emu.native import copy_bytes, hot, load16, load64, store64
 from emu.paging import (
     ENTRIES,
     PAGE_SHIFT,
@@ -19,66 +22,26 @@ from emu.paging import (
     PTE_P,
     PTE_W,
     PUD_SHIFT,
+    PUD_SIZE,
     TABLE_BITS,
     entry_slot,
+    pud_slot,
 )
+from kernel.mm.counts import ENTRIES_COUNT, count_table, table_counts
 from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, frame_refs, free_frame
 from kernel.mm.layout import (
     FRAME_ANON,
-    FRAME_FILE,
     FRAME_PTE_TABLE,
-    FRAME_SHMEM,
     FRAME_UPPER_TABLE,
     K_COUNTS,
+    K_PMD_COUNTS,
+    K_PMDS_COPIED,
     K_TABLES_COPIED,
     K_TABLES_REARMED,
     K_ZERO,
-    MM_ANON,
-    MM_FILE,
-    MM_PEAK,
-    MM_PTES,
     MM_ROOT,
-    MM_SHMEM,
     MM_UPPER,
 )
-
-
-@hot
-def count_entry(m: int, mm: int, table: int, kind: int, change: int) -> None:
-    """Enter a page of ``kind`` that appears in (+1) or goes from (-1) the private table in frame ``table``."""
-    counts = load64(m + K_COUNTS) + table * 8
-    if kind == FRAME_ANON:
-        store16(counts, load16(counts) + change)
-        store64(mm + MM_ANON, load64(mm + MM_ANON) + change)
-    elif kind == FRAME_FILE:
-        store16(counts + 2, load16(counts + 2) + change)
-        store64(mm + MM_FILE, load64(mm + MM_FILE) + change)
-    elif kind == FRAME_SHMEM:
-        store16(counts + 4, load16(counts + 4) + change)
-        store64(mm + MM_SHMEM, load64(mm + MM_SHMEM) + change)
-    store16(counts + 6, load16(counts + 6) + change)
-    if change > 0:
-        note_peak(mm)
-
-
-@hot
-def note_peak(mm: int) -> None:
-    """Keep the high-water mark of resident pages (VmHWM)."""
-    resident = load64(mm + MM_ANON) + load64(mm + MM_FILE) + load64(mm + MM_SHMEM)
-    if resident > load64(mm + MM_PEAK):
-        store64(mm + MM_PEAK, resident)
-
-
-@hot
-def count_table(m: int, mm: int, table: int, sign: int) -> None:
-    """Enter all pages of a table that this address space begins (+1) or ceases (-1) to point at."""
-    counts = load64(m + K_COUNTS) + table * 8
-    store64(mm + MM_ANON, load64(mm + MM_ANON) + sign * load16(counts))
-    store64(mm + MM_FILE, load64(mm + MM_FILE) + sign * load16(counts + 2))
-    store64(mm + MM_SHMEM, load64(mm + MM_SHMEM) + sign * load16(counts + 4))
-    store64(mm + MM_PTES, load64(mm + MM_PTES) + sign)
-    if sign > 0:
-        note_peak(mm)
 
 
 @hot
@@ -96,16 +59,69 @@ def _descend(m: int, mm: int, slot: int) -> int:
 
 
 @hot
+def _unshare_pmds(m: int, slot: int) -> int:
+    """Give this address space its own copy of the shared PMD table behind the PUD entry at ``slot``: 1, or 0.
+
+    Every PTE table below gains a sharer: both copies point at it now, neither with W.
+    """
+    old = (load64(slot) & PTE_FRAME) >> 12
+    new = alloc_frame(m, FRAME_UPPER_TABLE, 0)
+    if new == 0:
+        return 0
+    source, target = frame_address(m, old), frame_address(m, new)
+    for i in range(ENTRIES):
+        pmd = load64(source + i * 8)
+        if pmd & PTE_P:
+            add_refs(m, (pmd & PTE_FRAME) >> 12, 1)
+            pmd &= ~PTE_W
+            store64(source + i * 8, pmd)
+        store64(target + i * 8, pmd)
+    counts = load64(m + K_PMD_COUNTS)
+    copy_bytes(counts + new * 16, counts + old * 16, 16)
+    add_refs(m, old, -1)
+    store64(slot, (new << 12) | TABLE_BITS)
+    store64(m + K_PMDS_COPIED, load64(m + K_PMDS_COPIED) + 1)
+    return 1
+
+
+@hot
+def make_pud_slot(m: int, mm: int, va: int) -> int:
+    """Host address of the PUD entry for ``va``, the tables above made as needed; 0 when no frame is left."""
+    table = _descend(m, mm, entry_slot(load64(m + M_RAM) + load64(mm + MM_ROOT), va, PGD_SHIFT))
+    return entry_slot(table, va, PUD_SHIFT) if table else 0
+
+
+@hot
 def make_pmd_slot(m: int, mm: int, va: int) -> int:
-    """Host address of the PMD entry for ``va``, upper tables made as needed; 0 when no frame is left."""
-    table = load64(m + M_RAM) + load64(mm + MM_ROOT)
-    table = _descend(m, mm, entry_slot(table, va, PGD_SHIFT))
-    if table == 0:
+    """Host address of the PMD entry for ``va`` in a PMD table of this address space alone; 0 when out of frames.
+
+    Upper tables are made as needed, a shared PMD table is copied, or made writable again by its last sharer.
+    """
+    slot = make_pud_slot(m, mm, va)
+    if slot == 0:
         return 0
-    table = _descend(m, mm, entry_slot(table, va, PUD_SHIFT))
-    if table == 0:
+    pud = load64(slot)
+    if pud & PTE_P == 0:
+        if _descend(m, mm, slot) == 0:
+            return 0
+        store64(load64(m + K_PMD_COUNTS) + ((load64(slot) & PTE_FRAME) >> 12) * 16, 0)
+        store64(load64(m + K_PMD_COUNTS) + ((load64(slot) & PTE_FRAME) >> 12) * 16 + 8, 0)
+    elif frame_refs(m, (pud & PTE_FRAME) >> 12) > 1:
+        if _unshare_pmds(m, slot) == 0:
+            return 0
+    elif pud & PTE_W == 0:
+        store64(slot, pud | PTE_W)
+        store64(m + K_TABLES_REARMED, load64(m + K_TABLES_REARMED) + 1)
+    return entry_slot(load64(m + M_RAM) + (load64(slot) & PTE_FRAME), va, PMD_SHIFT)
+
+
+@hot
+def pmds_shared(m: int, root: int, va: int) -> int:
+    """The PMD table for ``va`` is there and has other sharers."""
+    slot = pud_slot(m, root, va)
+    if slot == 0 or load64(slot) & PTE_P == 0:
         return 0
-    return entry_slot(table, va, PMD_SHIFT)
+    return 1 if frame_refs(m, (load64(slot) & PTE_FRAME) >> 12) > 1 else 0
 
 
 @hot
@@ -173,7 +189,8 @@ def unshare(m: int, slot: int) -> int:
 
 @hot
 def own_table(m: int, mm: int, va: int) -> int:
-    """Host address of a PTE table for ``va`` that belongs to this address space alone; 0 when no frame is left.
+    """Host address of the PMD entry of a PTE table for ``va`` that belongs to this address space alone; 0 if out of
+    frames.
 
     Made if absent, copied if shared, made writable again if this was the last of its sharers.
     """
@@ -185,17 +202,17 @@ def own_table(m: int, mm: int, va: int) -> int:
         frame = alloc_frame(m, FRAME_PTE_TABLE, 1)
         if frame == 0:
             return 0
-        store64(load64(m + K_COUNTS) + frame * 8, 0)
+        store64(table_counts(m, frame), 0)
         store64(slot, (frame << 12) | TABLE_BITS)
-        store64(mm + MM_PTES, load64(mm + MM_PTES) + 1)
-        return frame_address(m, frame)
+        count_table(m, mm, slot, frame, 1)
+        return slot
     frame = (pmd & PTE_FRAME) >> 12
     if frame_refs(m, frame) > 1:
-        return unshare(m, slot)
+        return slot if unshare(m, slot) else 0
     if pmd & PTE_W == 0:
         store64(slot, pmd | PTE_W)
         store64(m + K_TABLES_REARMED, load64(m + K_TABLES_REARMED) + 1)
-    return frame_address(m, frame)
+    return slot
 
 
 @hot
@@ -209,8 +226,15 @@ def own_range(m: int, mm: int, start: int, end: int, whole: int) -> int:
     va = next_table(m, root, start, end)
     while va < end:
         base = va & -PMD_SIZE
-        covered = start <= base and base + PMD_SIZE <= end
-        if (whole != 0 or not covered) and own_table(m, mm, va) == 0:
+        gigabyte = va & -PUD_SIZE
+        if whole != 0 or start > base or base + PMD_SIZE > end:
+            slot = own_table(m, mm, va)
+        elif pmds_shared(m, root, va) and (start > gigabyte or gigabyte + PUD_SIZE > end):
+            # The table will be dropped from a PMD table that stays.
+            slot = make_pmd_slot(m, mm, va)
+        else:
+            slot = 1
+        if slot == 0:
             return 0
         va = next_table(m, root, base + PMD_SIZE, end)
     return 1
@@ -220,9 +244,9 @@ def own_range(m: int, mm: int, start: int, end: int, whole: int) -> int:
 def free_table_if_empty(m: int, mm: int, slot: int) -> None:
     """Free the private table behind the PMD entry at ``slot`` once its last entry is gone."""
     table = (load64(slot) & PTE_FRAME) >> 12
-    if load16(load64(m + K_COUNTS) + table * 8 + 6) == 0:
+    if load16(table_counts(m, table) + ENTRIES_COUNT) == 0:
+        count_table(m, mm, slot, table, -1)
         store64(slot, 0)
-        store64(mm + MM_PTES, load64(mm + MM_PTES) - 1)
         free_frame(m, table)
         store64(m + M_FLUSH, 1)
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from emu.layout import M_FLUSH, M_RAM
 from emu.native import export, hot, load64, store8, store64
-from emu.paging import ENTRIES, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_P, PTE_W, pmd_slot
+from emu.paging import (
+    ENTRIES,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PMD_SIZE,
+    PTE_A,
+    PTE_D,
+    PTE_FRAME,
+    PTE_P,
+    PTE_W,
+    PUD_SIZE,
+    pmd_slot,
+    pud_slot,
+)
+from kernel.mm.counts import count_entry, count_pmds, count_table
 from kernel.mm.fault import is_cache_frame, mark_dirty
 from kernel.mm.frames import add_refs, frame_address, frame_kind, frame_refs, free_frame, put_frame
 from kernel.mm.layout import (
@@ -15,18 +29,17 @@ from kernel.mm.layout import (
     MM_UPPER,
 )
 from kernel.mm.tables import (
-    count_entry,
-    count_table,
     free_table_if_empty,
     next_table,
     own_range,
+    pmds_shared,
     pte_slot,
 )
 
 
 @hot
 def _zap_entry(m: int, mm: int, table: int, slot: int) -> None:
-    """Clear one present entry of a private table; a cache page keeps its Dirty bit in its frame."""
+    """Clear one present entry of the private table behind the PMD entry ``table``; a cache page keeps its Dirty bit."""
     pte = load64(slot)
     frame = (pte & PTE_FRAME) >> 12
     store64(slot, 0)
@@ -44,7 +57,7 @@ def _drop_table(m: int, mm: int, slot: int) -> None:
     """Clear a PMD entry: a shared table loses a sharer and no entry is looked at, a private one goes with its pages."""
     table = (load64(slot) & PTE_FRAME) >> 12
     store64(slot, 0)
-    count_table(m, mm, table, -1)
+    count_table(m, mm, slot, table, -1)
     if add_refs(m, table, -1) > 0:
         return
     entries = frame_address(m, table)
@@ -61,6 +74,15 @@ def _drop_table(m: int, mm: int, slot: int) -> None:
 
 
 @hot
+def _drop_pmds(m: int, mm: int, slot: int) -> None:
+    """Clear the PUD entry of a shared PMD table: it loses a sharer, and nothing below is looked at."""
+    frame = (load64(slot) & PTE_FRAME) >> 12
+    store64(slot, 0)
+    count_pmds(m, mm, frame, -1)
+    add_refs(m, frame, -1)
+
+
+@hot
 def zap_tables(m: int, mm: int, start: int, end: int) -> int:
     """Remove every page in [start, end): 1, or 0 when a shared table could not be copied (nothing is removed then)."""
     if own_range(m, mm, start, end, 0) == 0:
@@ -70,14 +92,17 @@ def zap_tables(m: int, mm: int, start: int, end: int) -> int:
     while va < end:
         base = va & -PMD_SIZE
         slot = pmd_slot(m, root, va)
-        if start <= base and base + PMD_SIZE <= end:
+        if pmds_shared(m, root, va):
+            # own_range has left only those shared that the range covers whole.
+            _drop_pmds(m, mm, pud_slot(m, root, va))
+            base = (va & -PUD_SIZE) + PUD_SIZE - PMD_SIZE
+        elif start <= base and base + PMD_SIZE <= end:
             _drop_table(m, mm, slot)
         else:
-            table = (load64(slot) & PTE_FRAME) >> 12
             for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
                 entry = pte_slot(m, load64(slot), page)
                 if load64(entry) & PTE_P:
-                    _zap_entry(m, mm, table, entry)
+                    _zap_entry(m, mm, slot, entry)
             free_table_if_empty(m, mm, slot)
         va = next_table(m, root, base + PMD_SIZE, end)
     store64(m + M_FLUSH, 1)
@@ -167,12 +192,11 @@ def zap_cache_pages(m: int, mm: int, start: int, end: int) -> int:
     while va < end:
         base = va & -PMD_SIZE
         slot = pmd_slot(m, root, va)
-        table = (load64(slot) & PTE_FRAME) >> 12
         for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
             entry = pte_slot(m, load64(slot), page)
             pte = load64(entry)
             if pte & PTE_P and is_cache_frame(m, (pte & PTE_FRAME) >> 12):
-                _zap_entry(m, mm, table, entry)
+                _zap_entry(m, mm, slot, entry)
         free_table_if_empty(m, mm, slot)
         va = next_table(m, root, base + PMD_SIZE, end)
     store64(m + M_FLUSH, 1)
@@ -206,7 +230,7 @@ def resident_pages(m: int, mm: int, start: int, end: int, out: int) -> int:
     while va < end:
         base = va & -PMD_SIZE
         pmd = load64(pmd_slot(m, root, va))
-        sharers = frame_refs(m, (pmd & PTE_FRAME) >> 12)
+        sharers = frame_refs(m, (pmd & PTE_FRAME) >> 12) + pmds_shared(m, root, va)
         for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
             pte = load64(pte_slot(m, pmd, page))
             if pte & PTE_P:

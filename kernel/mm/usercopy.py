@@ -9,7 +9,7 @@ from __future__ import annotations
 from emu.hooks import mark_stale
 from emu.layout import ACCESS_READ, ACCESS_WRITE, M_FLUSH, M_RAM
 from emu.native import copy_bytes, export, hot, load8, load64, store8, store64
-from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_P, PTE_U, PTE_W, entry_slot, pmd_slot
+from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_U, walk_from
 from kernel.mm.fault import handle_fault
 from kernel.mm.layout import FAULT_DONE, FAULT_MAPERR, FAULT_RESTART, K_COPY_CODE, K_COPY_VA, MM_ROOT
 
@@ -17,19 +17,15 @@ from kernel.mm.layout import FAULT_DONE, FAULT_MAPERR, FAULT_RESTART, K_COPY_COD
 @hot
 def _translate(m: int, mm: int, va: int, access: int) -> int:
     """Guest-physical address for an access that the tables allow as they stand, or -1."""
-    slot = pmd_slot(m, load64(mm + MM_ROOT), va)
+    slot, writable = walk_from(m, load64(mm + MM_ROOT), va)
     if slot == 0:
         return -1
-    pmd = load64(slot)
-    if pmd & PTE_P == 0:
-        return -1
-    slot = entry_slot(load64(m + M_RAM) + (pmd & PTE_FRAME), va, PAGE_SHIFT)
     pte = load64(slot)
-    if pte & PTE_P == 0 or pte & PTE_U == 0:
+    if pte & PTE_U == 0:
         return -1
     bits = pte | PTE_A
     if access == ACCESS_WRITE:
-        if pmd & pte & PTE_W == 0:
+        if writable == 0:
             return -1
         bits |= PTE_D
     if bits != pte:
@@ -131,8 +127,5 @@ def populate_range(m: int, mm: int, start: int, end: int) -> int:
 @export("i64(i64,i64,i64)")
 def physical_address(m: int, mm: int, va: int) -> int:
     """Guest-physical address behind ``va`` without faulting, whatever the page allows; -1 when no page is there."""
-    slot = pmd_slot(m, load64(mm + MM_ROOT), va)
-    if slot == 0 or load64(slot) & PTE_P == 0:
-        return -1
-    pte = load64(entry_slot(load64(m + M_RAM) + (load64(slot) & PTE_FRAME), va, PAGE_SHIFT))
-    return (pte & PTE_FRAME) | (va & (PAGE_SIZE - 1)) if pte & PTE_P else -1
+    slot, _ = walk_from(m, load64(mm + MM_ROOT), va)
+    return (load64(slot) & PTE_FRAME) | (va & (PAGE_SIZE - 1)) if slot else -1
