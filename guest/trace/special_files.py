@@ -12,7 +12,7 @@ from guest.trace.structs_fs import dirents, iovec_array
 from guest.trace.structs_task import signal_name
 from guest.trace.structs_tty import ioctl
 from guest.trace.tables import enum_table, flag_table
-from guest.trace.text import buffer, device, file_mode, octal_mode, path, pointer
+from guest.trace.text import buffer, device, file_mode, octal_mode, path, plain_hex, pointer
 
 _O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
@@ -89,19 +89,6 @@ def _futimesat(c: Call) -> str:
     return f"{at_fd_text(c, c.regs[0])}, {path(c, c.arg(1))}, {_times(c, 2, 'utimes_timeval')}"
 
 
-def _in_out_offset(c: Call, address: int) -> Callable[[Call], str]:
-    """``[0] => [10]``: an offset that the call reads and may write; [0] alone when it did not change."""
-    before = one(c, "loff_t", address)
-
-    def show(c: Call) -> str:
-        if c.failed or not address or not c.result:
-            return before
-        after = one(c, "loff_t", address)
-        return before if after == before else f"{before} => {after}"
-
-    return show
-
-
 def _sendfile(c: Call) -> str:
     head = f"{fd_text(c, c.regs[0])}, {fd_text(c, c.regs[1])}, "
     offset, count = c.arg(2), c.arg(3)
@@ -117,15 +104,24 @@ def _sendfile(c: Call) -> str:
     return head + before
 
 
-def _two_offsets(c: Call, flags: Callable[[Call], str]) -> str:
-    first, second = _in_out_offset(c, c.arg(1)), _in_out_offset(c, c.arg(3))
-    head = f"{fd_text(c, c.regs[0])}, "
+def _two_offsets(c: Call) -> str:
+    return (f"{fd_text(c, c.regs[0])}, {one(c, 'loff_t', c.arg(1))}, {fd_text(c, c.regs[2])}, "
+            f"{one(c, 'loff_t', c.arg(3))}, {c.arg(4)}")
 
-    def rest(c: Call) -> str:
-        return f"{first(c)}, {fd_text(c, c.regs[2])}, {second(c)}, {c.arg(4)}, {flags(c)}"
 
-    c.rest = rest
-    return head
+def _vector(out: bool, flags: bool) -> Callable[[Call], str]:
+    """preadv, pwritev and their flagged forms: the offset is one argument on this machine, its upper half unused."""
+
+    def show(c: Call) -> str:
+        count = c.arg(2)
+        tail = f", {count}, {c.regs[3]}" + (f", {flag_table('rwf').text(c.uint32(5))}" if flags else "")
+        head = f"{fd_text(c, c.regs[0])}, "
+        if not out:
+            return f"{head}{iovec_array(c, c.arg(1), count)}{tail}"
+        c.rest = lambda c: iovec_array(c, c.arg(1), count, max(c.result or 0, 0), c.failed) + tail
+        return head
+
+    return show
 
 
 def _fcntl(c: Call) -> str:
@@ -254,8 +250,12 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "utimes": _utimes,
     "futimesat": _futimesat,
     "sendfile": _sendfile,
-    "splice": lambda c: _two_offsets(c, lambda c: flag_table("splice").text(c.uint32(5))),
-    "copy_file_range": lambda c: _two_offsets(c, lambda c: f"{c.uint32(5):#x}" if c.uint32(5) else "0"),
+    "splice": lambda c: f"{_two_offsets(c)}, {flag_table('splice').text(c.uint32(5))}",
+    "copy_file_range": lambda c: f"{_two_offsets(c)}, {plain_hex(c.uint32(5))}",
+    "preadv": _vector(True, False),
+    "pwritev": _vector(False, False),
+    "preadv2": _vector(True, True),
+    "pwritev2": _vector(False, True),
     "vmsplice": _vmsplice,
     "fcntl": _fcntl,
     "ioctl": ioctl,

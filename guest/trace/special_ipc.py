@@ -150,6 +150,8 @@ def _family_type(c: Call) -> str:
 def _protocol(family: int, protocol: int) -> str:
     if family in (2, 10):
         return enum_table("ipproto").text(protocol)
+    if family == 16:
+        return enum_table("netlink_protocol").text(protocol)
     return str(protocol)
 
 

@@ -68,8 +68,6 @@ def msghdr_text(c: Call, data: bytes, data_size: int | None, namelen_in: int | N
              f"msg_iov={iovec_array(c, iov, iovlen, data_size, addresses=failed)}", f"msg_iovlen={iovlen}"]
     if control and controllen and not failed:
         parts.append(f"msg_control={_control(c, control, controllen)}")
-    elif control and not failed:
-        parts.append(f"msg_control={pointer(control)}")
     parts.append(f"msg_controllen={controllen}")
     parts.append(f"msg_flags={flag_table('msg').text(flags & 0xFFFFFFFF)}")
     return "{" + ", ".join(parts) + "}"
@@ -118,14 +116,13 @@ def option_value(c: Call, level: int, name: int, address: int, size: int) -> str
     data = c.read(address, min(size, 256)) if size > 0 else b""
     if data is None or size <= 0:
         return pointer(address)
-    if level == 1 and name == 13 and len(data) >= 8:
-        onoff, linger = struct.unpack_from("<ii", data)
-        return f"{{l_onoff={onoff}, l_linger={linger}}}"
-    if level == 1 and name == 17 and len(data) >= 12:
-        return ucred(c, data[:12])
-    if level == 1 and name in (20, 21):
+    if level == 1 and name == 13:
+        return _fields(data, ("l_onoff", "l_linger"))
+    if level == 1 and name == 17:
+        return _fields(data, ("pid", "uid", "gid"))
+    if level == 1 and name in (20, 21) and len(data) >= 16:
         return bytes_text(data, c.style)
-    if level in (0, 1, 6, 41) and size < 4:
+    if level in (0, 1, 6, 41) and size < 4 and (level, name) != (1, 25):  # SO_BINDTODEVICE is a string
         return pointer(address)
     if len(data) == 4:
         (value,) = struct.unpack("<i", data)
@@ -133,13 +130,13 @@ def option_value(c: Call, level: int, name: int, address: int, size: int) -> str
     return bytes_text(data, c.style)
 
 
+def _fields(data: bytes, names: tuple[str, ...]) -> str:
+    """A structure of ints, as many of its fields as there are bytes for."""
+    values = struct.unpack(f"<{len(data) // 4}i", data[: len(data) // 4 * 4])
+    return "{" + ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=False)) + "}"
+
+
 def _option_int(level: int, name: int, value: int) -> str:
-    if level == 1 and name == 3:
-        return flag_table("socket_type").text(value)
-    if level == 1 and name == 39:
-        return enum_table("socket_family").text(value)
-    if level == 1 and name == 38:
-        return enum_table("ipproto").text(value)
     if level == 1 and name == 4 and value:
         from kernel.errno import name as errno_name
 

@@ -268,8 +268,8 @@ def sigevent_text(c: Call, data: bytes) -> str:
         tail = f", sigev_notify_thread_id={_signed(extra)}"
     elif notify == 2:
         tail = f", sigev_notify_function={pointer(extra)}, sigev_notify_attributes={pointer(attributes)}"
-    return (f"{{sigev_value={{sival_int={_signed(value)}, sival_ptr={pointer(value)}}}, "
-            f"sigev_signo={signo_text}, sigev_notify={name}{tail}}}")
+    shown = f"sigev_value={{sival_int={_signed(value)}, sival_ptr={pointer(value)}}}, " if value else ""
+    return f"{{{shown}sigev_signo={signo_text}, sigev_notify={name}{tail}}}"
 
 
 fixed(64, "sigevent")(sigevent_text)
