@@ -15,7 +15,8 @@ import pytest
 from harness import Batch, Case, check_test_program, need, run_forkyard
 
 SUITES = [
-    "proc_pid", "proc_mem", "proc_cred", "proc_time", "proc_limits", "proc_prctl", "proc_system", "proc_odf",
+    "proc_pid", "proc_mem", "proc_cred", "proc_time", "proc_limits", "proc_prctl", "proc_rseq", "proc_system",
+    "proc_odf",
 ]  # fmt: skip
 
 

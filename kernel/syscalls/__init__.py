@@ -24,6 +24,7 @@ from kernel.syscalls import (  # noqa: F401
     privileged,
     process,
     rlimit,
+    rseq,
     rw,
     sched,
     sendrecv,

@@ -197,11 +197,6 @@ def seccomp(task: Task, operation: int, flags: int, args: int) -> None:
     raise Errno(EINVAL)  # no CONFIG_SECCOMP_FILTER
 
 
-@syscall(334, "rseq", rseq=Ptr, rseq_len=UInt, flags=Int, sig=UInt)
-def rseq(task: Task, address: int, length: int, flags: int, signature: int) -> None:
-    raise Errno(ENOSYS)  # no CONFIG_RSEQ; glibc does without
-
-
 @syscall(154, "modify_ldt", func=Int, ptr=Ptr, bytecount=ULong, returns=Int)
 def modify_ldt(task: Task, func: int, ptr: int, bytecount: int) -> int:
     if func == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errno import EFAULT, Errno
-from kernel.task import jobctl
+from kernel.task import jobctl, rseq
 from kernel.task.restart import RESTART_CODES, restart_for_handler, restart_without_handler
 from kernel.task.sigframe import is_canonical, setup_rt_frame
 from kernel.task.siginfo import SigInfo
@@ -117,6 +117,8 @@ def _handle(task: Task, info: SigInfo, action: Action, result: int | None) -> No
     registers = task.registers()
     if result is not None:
         restart_for_handler(registers, task.syscall_number, result, action.flags)
+    if task.rseq is not None:
+        rseq.abort_section(task, registers)
     try:
         setup_rt_frame(task, registers, info, action)
     except Errno as error:

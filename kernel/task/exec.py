@@ -309,6 +309,7 @@ def _reset_task(task: Task, file: Any, comm: bytes) -> None:
     task.actions.reset_for_exec()
     task.sigaltstack = (0, 0, SS_DISABLE)
     task.restart = None
+    task.rseq = None
     task.cred = task.cred.for_exec()
     cred = task.cred
     group.membarrier = 0

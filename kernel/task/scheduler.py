@@ -16,7 +16,7 @@ from emu.layout import M_OBSERVED, M_REGS, STOP_EXCEPTION, STOP_FAULT, STOP_INVA
 from kernel.errno import EINTR, ENOSYS, Errno
 from kernel.mm.layout import K_MM
 from kernel.syscalls.table import TABLE, Syscall
-from kernel.task import trap
+from kernel.task import rseq, trap
 from kernel.task.cred import constant_answers as id_answers
 from kernel.task.delivery import exit_to_user
 from kernel.task.pid import constant_answers as pid_answers
@@ -158,6 +158,8 @@ class Scheduler:
                     self._set_constants(task)
             elif stop == STOP_NONE:
                 self._yield = True
+                if task.rseq is not None:
+                    rseq.preempted(task)
             else:
                 self._trap(task, stop)
             if self.after_entry is not None:

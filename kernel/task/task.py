@@ -128,6 +128,8 @@ class Task:
     """The open file that execve loaded (for /proc/<pid>/exe)."""
     clear_child_tid: int = 0
     robust_list: tuple[int, int] = (0, 0)
+    rseq: tuple[int, int, int] | None = None
+    """(address, bytes, signature) of the registered rseq area."""
     vfork_done: WaitQueue | None = None
     """Woken when this vfork child execs or exits."""
     pdeath_signal: int = 0
