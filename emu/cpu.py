@@ -376,7 +376,7 @@ class Cpu:
         ids_in = (_RAX, _RDI, _RSI, _RDX, _R8 + 2, _R8, _R8 + 1, _RIP, _RFLAGS)
         slots_in = [M_REGS + 8 * i for i in range(7)] + [M_SYSCALL_RIP, M_SYSCALL_FLAGS]
         ids_out, slots_out = (_RCX, _R8 + 3, _RAX), (M_RCX, M_R11, M_RESULT)
-        self._batches = [
+        self._batches: list[Any] = [
             (ctypes.c_int * 9)(*ids_in), (ctypes.c_void_p * 9)(*(m + s for s in slots_in)),
             (ctypes.c_int * 3)(*ids_out), (ctypes.c_void_p * 3)(*(m + s for s in slots_out)),
         ]

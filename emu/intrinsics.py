@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 _I64 = ir.IntType(64)
-_NUMBA_TYPES = {"i64": types.int64, "i32": types.int32, "u32": types.uint32, "void": types.void}
+_NUMBA_TYPES: dict[str, Any] = {"i64": types.int64, "i32": types.int32, "u32": types.uint32, "void": types.void}
 
 
 def compile_hot(function: Callable[..., Any]) -> Any:

@@ -28,23 +28,25 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 COMPILING = os.environ.get("FORKYARD_COMPILING") == "1"
 PLAIN = not COMPILING and os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 #: The signature of an export that says nothing else: up to eight 64-bit integers and a 64-bit result.
-_CTYPES = {"i64": ctypes.c_int64, "i32": ctypes.c_int32, "u32": ctypes.c_uint32, "void": None}
+_CTYPES: dict[str, Any] = {"i64": ctypes.c_int64, "i32": ctypes.c_int32, "u32": ctypes.c_uint32, "void": None}
 
 
 class CompileError(Exception):
     """The compiler child failed; the text is its standard error."""
 
 
-if COMPILING:
+if COMPILING and not TYPE_CHECKING:
     from emu.intrinsics import *  # noqa: F403
     from emu.intrinsics import compile_cfunc, compile_hot
 else:
+    compile_hot: Any = None
+    compile_cfunc: Any = None
 
     def _accessors(kind: Any) -> tuple[Callable[[int], int], Callable[[int, int], None]]:
         def load(address: int) -> int:
@@ -82,7 +84,7 @@ else:
 class Export:
     """One compiled function: ``address`` for C, ``call`` for Python, both set by :func:`load`."""
 
-    def __init__(self, function: Callable[..., int], signature: str) -> None:
+    def __init__(self, function: Callable[..., Any], signature: str) -> None:
         self.function = function
         self.name = f"{function.__module__}.{function.__name__}"
         result, _, args = signature.partition("(")
@@ -118,10 +120,10 @@ def hot(function: Callable[..., Any]) -> Any:
     return compile_hot(function) if COMPILING else function
 
 
-def export(signature: str) -> Callable[[Callable[..., int]], Export]:
+def export(signature: str) -> Callable[[Callable[..., int | None]], Export]:
     """Mark a function that C or Python calls; ``signature`` is like ``"i64(i64,i64,i32)"``."""
 
-    def register(function: Callable[..., int]) -> Export:
+    def register(function: Callable[..., int | None]) -> Export:
         entry = Export(function, signature)
         if COMPILING:
             entry.function = compile_cfunc(entry.result, entry.args, function)

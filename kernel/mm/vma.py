@@ -7,7 +7,7 @@ users of each file mapping counted.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ class VmaSet:
         self.block = np.zeros(MM_BYTES // 8, np.int64)
         self.address: int = self.block.__array_interface__["data"][0]
         """The mm block's address, ``mm`` of compiled code."""
-        self.slots = memoryview(self.block)
+        self.slots: memoryview = self.block.data
         self._allocate(64)
         self.count = 0
 
@@ -77,7 +77,7 @@ class VmaSet:
         """The live rows, shape (count, 6); a view."""
         return self.array[: self.count]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Row]:
         return iter(self.slice(0, self.count))
 
     def slice(self, first: int, last: int) -> list[Row]:
