@@ -203,6 +203,8 @@ def do_execve(task: Task, dirfd: int, path: bytes, flags: int, vectors: Vectors)
         _replace_image(task, AddressSpace.new(task.kernel), found, arguments, comm.rpartition(b"/")[2])
     finally:
         for file in opened:
+            if file is not task.exe:
+                _allow_writing(file)
             file.put()
 
 
@@ -244,6 +246,13 @@ def _open_interpreter(task: Task, path: bytes) -> Any:
     if not path:
         raise Errno(EACCES)
     return task.kernel.vfs.open_exec(task, AT_FDCWD, path, 0)
+
+
+def _allow_writing(file: Any) -> None:
+    """Only the program itself stays protected while it runs, not the interpreter that is mapped beside it."""
+    if file.deny_write:
+        file.deny_write = False
+        file.inode.deny_write -= 1
 
 
 def _reader(task: Task, file: Any) -> elf.Reader:
