@@ -5,16 +5,20 @@ No emulator takes part: ``ptrace_host`` feeds the tracer from a real process (se
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import io
 import os
+import re
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trace_corpus
 from ptrace_host import trace_host
+from trace_normal import normal
 
 import kernel.syscalls  # noqa: F401 -- fills the table
 from guest.trace import TraceOptions, Tracer
@@ -44,23 +48,31 @@ def prober(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _compare(argv: list[str], style: Style, *strace_options: str) -> None:
+def _compare(argv: list[str], style: Style, *strace_options: str, directories: tuple[Path, Path] | None = None) -> None:
     env = {"PATH": os.environ["PATH"], "LANG": "C", "TZ": "UTC"}
     output = io.StringIO()
     null = os.open("/dev/null", os.O_RDWR)
-    try:
+    ours, theirs = directories or (None, None)
+    with tempfile.NamedTemporaryFile(suffix=".strace") as log:
+        subprocess.run(["setarch", "-R", "strace", "-o", log.name, *strace_options, *argv], env=env, cwd=theirs,
+                       stdin=null, stdout=null, stderr=null)
+        expected = _lines(Path(log.name).read_text(errors="replace"), theirs)
+    with contextlib.chdir(ours) if ours else contextlib.nullcontext():
         trace_host(argv, lambda events: Tracer(events, output, TraceOptions(to_file=True, style=style)), env=env,
                    stdio=(null, null, null))
-    finally:
-        os.close(null)
-    log = Path(argv[0]).with_suffix(".strace") if os.access(Path(argv[0]).parent, os.W_OK) else Path("/tmp/fy.strace")
-    subprocess.run(["setarch", "-R", "strace", "-o", log, *strace_options, *argv], env=env, stdin=subprocess.DEVNULL,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    expected = [line for line in log.read_text(errors="replace").splitlines() if not line.startswith(SKIPPED)]
-    actual = [line for line in output.getvalue().splitlines() if not line.startswith(SKIPPED)]
+    os.close(null)
+    actual = _lines(output.getvalue(), ours)
     if actual != expected:
         diff = list(difflib.unified_diff(expected, actual, "strace", "ours", lineterm="", n=0))
         pytest.fail("\n".join(line[:400] for line in diff[:60]) + f"\n({len(diff)} lines of difference)", pytrace=False)
+
+
+def _lines(text: str, directory: Path | None) -> list[str]:
+    if directory is not None:
+        for index, pid in enumerate(re.findall(r"^(?:set_tid_address|clone)\(.* = (\d+)$", text, re.M)):
+            text = re.sub(rf"\b{pid}\b", f"P{index}", text)
+    lines = [line for line in text.splitlines() if not line.startswith(SKIPPED)]
+    return [line.replace(str(directory), "HERE") for line in normal(lines)] if directory is not None else lines
 
 
 CORPORA = (trace_corpus.flags, trace_corpus.choices, trace_corpus.structures, trace_corpus.results)
@@ -80,6 +92,16 @@ def test_real_programs_in_full(program: list[str], tmp_path: Path) -> None:
     copy.write_bytes(Path(program[0]).read_bytes())
     copy.chmod(0o755)
     _compare([str(copy), *program[1:]], Style(verbose=True), "-v")
+
+
+def test_calls_with_real_effects(tmp_path: Path) -> None:
+    python = Path("/usr/bin/python3")
+    if not python.exists():
+        pytest.skip("no /usr/bin/python3")
+    for name in ("strace", "ours"):
+        (tmp_path / name).mkdir()
+    program = [str(python), "-S", str(PROGRAMS / "trace_calls.py"), "inet"]
+    _compare(program, Style(), directories=(tmp_path / "ours", tmp_path / "strace"))
 
 
 def test_longer_strings_and_hexadecimal(tmp_path: Path) -> None:

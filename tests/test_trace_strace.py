@@ -110,6 +110,7 @@ def test_calls_of_every_kind(tmp_path: Path) -> None:
 SCRIPTS = {
     "pipeline": "echo a | cat | wc -c; for i in 1 2; do /bin/true; done; x=$(ls /etc/default | sort -r); exit 5",
     "gcc": "gcc -pipe -c hello.c && gcc hello.c -o hello && ./hello",
+    "calls": f"exec /usr/bin/python3 -S {ROOT}/tests/programs/trace_calls.py",
     "busybox": "busybox sh -c 'busybox echo a | busybox cat; (exit 4); exit $?'",
 }
 

@@ -30,6 +30,12 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r'^read\((\d+), "nodev\\tsysfs.*', r'read(\1, "/proc/filesystems'),
         # the processor's features and the memory there is decide how much a program takes at once
         (r"^(mmap\(NULL|munmap\(ADDR), \d{7,}", r"\1, SIZE"),
+        # python leaves the upper half of epoll's data to chance
+        (r"u64=\d{12,}", "u64=U64"),
+        # what the host's container leaves of root's capabilities
+        (r"(effective|permitted|inheritable)=(1<<CAP_\w+\|?)+", r"\1=CAPS"),
+        # port numbers that the host gave
+        (r"htons\(\d{5}\)", "htons(PORT)"),
         # names of temporary files
         (r"/tmp/cc\w{6}\b", "/tmp/ccXXXXXX"),
         # free space changes while others use the machine
