@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kernel.errno import EFAULT, EINVAL, ENODEV, ENXIO, EPERM, Errno
+from kernel.errno import EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENODEV, ENOMEM, ENXIO, EPERM, Errno
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Hex, ULong
 from kernel.task import cred as creds
 from kernel.task.capability import CAP_LAST_CAP, CAP_SETPCAP, CAP_SYS_RESOURCE
 
 if TYPE_CHECKING:
+    from kernel.mm.address_space import AddressSpace
     from kernel.task.task import Task
 
 TASK_COMM_LEN = 16
@@ -23,6 +25,8 @@ PR_SET_VMA = 0x53564D41
 PR_SET_VMA_ANON_NAME = 0
 PR_GET_AUXV = 0x41555856
 _ANON_NAME_MAX = 80
+_MAX_NAMES = 4096
+"""Different names in all; they are kept for ever."""
 
 ARCH_SET_GS = 0x1001
 ARCH_SET_FS = 0x1002
@@ -358,19 +362,22 @@ def _get_memory_merge(task: Task, *args: int) -> int:
 
 @_option(PR_SET_VMA)
 def _set_vma(task: Task, what: int, start: int, length: int, name_address: int) -> None:
-    """PR_SET_VMA_ANON_NAME: the name is checked, and kept by address spaces that keep names."""
+    """PR_SET_VMA_ANON_NAME: a name for /proc/<pid>/maps, or none (madvise_set_anon_name)."""
     if what != PR_SET_VMA_ANON_NAME:
         raise Errno(EINVAL)
-    name = None
+    name = b""
     if name_address:
-        name = task.mm.cstring(name_address, _ANON_NAME_MAX)
+        try:
+            name = task.mm.cstring(name_address, _ANON_NAME_MAX)
+        except Errno as error:
+            raise Errno(EINVAL if error.code == ENAMETOOLONG else error.code) from None
         if any(not 0x20 <= c < 0x7F or c in b"\\`$[]" for c in name):
             raise Errno(EINVAL)
-    if start & 0xFFF or start + length > 2**64:
+    end = start + (length + 0xFFF & ~0xFFF)
+    if start & 0xFFF or end > 2**64 or (length and end == start):
         raise Errno(EINVAL)
-    set_name = getattr(task.mm, "set_anon_name", None)
-    if set_name is not None and length:
-        set_name(start, length, name)
+    if end > start:
+        _name_mappings(task.mm, start, end, name)
 
 
 @_option(PR_GET_AUXV)
@@ -380,6 +387,22 @@ def _get_auxv(task: Task, address: int, size: int, arg4: int, arg5: int) -> int:
     if size:
         task.mm.write(address, auxv[:size])
     return len(auxv)
+
+
+def _name_mappings(mm: AddressSpace, start: int, end: int, name: bytes) -> None:
+    """Name the anonymous mappings of a range; EBADF at one of a file, ENOMEM where nothing is mapped."""
+    rows = mm.vmas.overlapping(start, end)
+    if any(row.mapping for row in rows):
+        raise Errno(EBADF)
+    names = mm.memory.anonymous_names
+    if name not in names:
+        if len(names) >= _MAX_NAMES:
+            raise Errno(ENOMEM)
+        names.append(name)
+    number = names.index(name)
+    mm.vmas.transform(start, end, lambda row: replace(row, name=number))
+    if not mm.vmas.covered(start, end):
+        raise Errno(ENOMEM)
 
 
 def read_comm(task: Task, address: int) -> bytes:
