@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import trace_corpus
 from ptrace_host import trace_host
-from trace_normal import normal
+from trace_normal import RACING, normal
 
 import kernel.syscalls  # noqa: F401 -- fills the table
 from guest.trace import TraceOptions, Tracer
@@ -72,7 +72,11 @@ def _lines(text: str, directory: Path | None) -> list[str]:
         for index, pid in enumerate(re.findall(r"^(?:set_tid_address|clone)\(.* = (\d+)$", text, re.M)):
             text = re.sub(rf"\b{pid}\b", f"P{index}", text)
     lines = [line for line in text.splitlines() if not line.startswith(SKIPPED)]
-    return [line.replace(str(directory), "HERE") for line in normal(lines)] if directory is not None else lines
+    if directory is None:
+        return lines
+    lines = [line.replace(str(directory), "HERE") for line in normal(lines)]
+    # where between the others these come is a race; that they come, and how they read, is not
+    return [line for line in lines if not RACING.match(line)] + sorted(line for line in lines if RACING.match(line))
 
 
 CORPORA = (trace_corpus.flags, trace_corpus.choices, trace_corpus.structures, trace_corpus.results)
