@@ -45,7 +45,8 @@ class CompileProgress:
 
 
 def _is_terminal() -> bool:
+    """A terminal on which a line can be drawn anew."""
     try:
-        return os.isatty(2)
+        return os.isatty(2) and os.environ.get("TERM") not in (None, "", "dumb", "unknown")
     except OSError:
         return False
