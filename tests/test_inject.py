@@ -1,0 +1,53 @@
+"""Frame allocation fails at the n-th call, for every n: no partial effect, nothing leaks, a retry works."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from harness import build, run_native
+
+from kernel.kernel import Kernel, Options
+from kernel.mm.check import make_checker
+from kernel.mm.layout import K_FAIL_AT
+
+ARM = 1000  # the system call by which tests/programs/inject.c asks for a failure
+
+
+def run_with_failures(program: Path, level: int, output: Path) -> tuple[int, int]:
+    """Run inject.c; returns its wait status and the number of failures that were injected."""
+    with open(output, "wb") as out:
+        options = Options(odf=level > 0, odf_level=max(level, 1), paranoid=True, memory_bytes=256 << 20, timeout_s=250,
+                          stdout=out.fileno(), stderr=out.fileno())
+        kernel = Kernel(options)
+        memory = kernel.memory
+        # Neither reclaim nor the OOM killer gets in the way: whoever cannot have a frame fails.
+        memory.reclaim = lambda: False  # type: ignore[method-assign]
+        memory.out_of_memory = None
+        injected = 0
+
+        def arm(task: object, row: object, number: int, regs: tuple[int, ...]) -> None:
+            nonlocal injected
+            if number == ARM:
+                injected += regs[0] == 0 and memory.memory.get(K_FAIL_AT) == 0
+                memory.memory.set(K_FAIL_AT, regs[0])
+
+        kernel.events.subscribe("syscall_enter", arm)
+        kernel.start(os.fsencode(program), [os.fsencode(program)], [b"PATH=/usr/bin:/bin"])
+        status = kernel.run()
+        make_checker(kernel).check()
+        left = [space.number for space in memory.spaces.values()]
+        assert left == [], "an address space outlived the last exit"
+        kernel.close()
+    return status, injected
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_every_allocation_can_fail(level: int, tmp_path: Path) -> None:
+    program = build("inject.c")
+    native = run_native([program])
+    assert native.status == 0, native.text
+    status, injected = run_with_failures(program, level, tmp_path / "out")
+    assert (status, (tmp_path / "out").read_text()) == (0, native.text)
+    assert injected > 50, "hardly any allocation failed: the test tests nothing"
