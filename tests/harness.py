@@ -192,7 +192,8 @@ def run_forkyard(argv: Sequence[str | Path], *, odf: int | None = None, paranoid
     result = _run(words, stdin, dict(ENVIRONMENT, **(env or {})), ROOT, cwd, files, timeout)
     if result.stderr.startswith(COMPILING):  # the first run after a change of the hot code
         result.stderr = result.stderr.partition(b"\n")[2]
-    assert b"Traceback (most recent call last)" not in result.stderr, f"the emulator failed\n{result}"
+    for words in (b"Traceback (most recent call last)", b"forkyard: internal error"):
+        assert words not in result.stderr, f"the emulator failed\n{result}"
     return result
 
 

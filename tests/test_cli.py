@@ -18,7 +18,8 @@ BUSYBOX = "/bin/busybox"
 
 def forkyard(*words: str, command: str = "run", options: tuple[str, ...] = (), **how: object) -> harness.Result:
     """``forkyard COMMAND OPTIONS -- WORDS``."""
-    return harness.run_forkyard(words, options=options, command=command, paranoid=False, **how)  # type: ignore[arg-type]
+    how = {"paranoid": False, **how}
+    return harness.run_forkyard(words, options=options, command=command, **how)  # type: ignore[arg-type]
 
 
 def cli(*words: str, **how: object) -> subprocess.CompletedProcess[str]:

@@ -37,10 +37,10 @@ def test_signal_and_time_limit() -> None:
 
 
 def test_programs_that_cannot_be_started() -> None:
-    with pytest.raises(LaunchError, match="^nope: No such file") as failure:
+    with pytest.raises(LaunchError, match=r"^nope: No such file") as failure:
         run(["nope"])
     assert failure.value.status == 127
-    with pytest.raises(LaunchError, match="^/etc: Is a directory$") as failure:
+    with pytest.raises(LaunchError, match=r"^/etc: Is a directory$") as failure:
         run(["/etc"])
     assert failure.value.status == 126
 

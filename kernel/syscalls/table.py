@@ -61,4 +61,4 @@ def _converter(handler: Callable[..., Any], name: str, args: dict[str, Arg]) -> 
         for i, arg in enumerate(args.values())
     ]
     source = f"lambda task, r: handler(task{''.join(', ' + v for v in values)})"
-    return eval(compile(source, f"<syscall {name}>", "eval"), {"handler": handler})  # noqa: S307
+    return eval(compile(source, f"<syscall {name}>", "eval"), {"handler": handler})
