@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests import harness
 
 
@@ -34,3 +36,20 @@ def test_inotify(tmp_path: Path) -> None:
     wrong = harness.difference(native, harness.run_forkyard([program], cwd=tmp_path / "overlay"))
     assert not wrong, wrong
     harness.check([program], cwd=tmp_path / "work", files={}, odf=(0,), status=0)
+
+
+@pytest.mark.parametrize("seed", [14, 17])
+def test_random_calls(tmp_path: Path, seed: int) -> None:
+    program = harness.build("files_random.c", flags=["-Wno-format-overflow", "-Wno-unused-variable"])
+    for name in ("native", "overlay"):
+        (tmp_path / name).mkdir()
+    argv = [program, str(seed), "3000"]
+    native = harness.run_native(argv, cwd=tmp_path / "native")
+    wrong = harness.difference(native, harness.run_forkyard(argv, cwd=tmp_path / "overlay"))
+    assert not wrong, wrong
+    harness.check(argv, cwd=tmp_path / "work", files={}, odf=(0,), status=0)
+
+
+def test_writing_what_runs_and_mapping_what_is_written(tmp_path: Path) -> None:
+    program = harness.build("files_exec.c")
+    harness.check([program], cwd=tmp_path / "work", files={}, odf=(0, 1), status=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from types import SimpleNamespace
@@ -99,7 +98,7 @@ class MiniKernel:
         try:
             result = self.rows[name].call(self.task, tuple(values))
             if inspect.iscoroutine(result):
-                result = asyncio.run(_finish(result))
+                result = _finish(result)
         except Errno as error:
             return -error.code
         return 0 if result is None else result
@@ -133,5 +132,14 @@ class MiniKernel:
         return names
 
 
-async def _finish(coroutine: Any) -> Any:
-    return await coroutine
+class WouldBlockError(Exception):
+    """The call would wait: there is no scheduler here."""
+
+
+def _finish(coroutine: Any) -> Any:
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise WouldBlockError

@@ -56,7 +56,7 @@ class HostFs(SuperBlock):
         key = (found.st_dev, found.st_ino)
         kind = found.st_mode & S_IFMT
         inode = self.loaded.get(key)
-        if inode is None or inode.kind != kind:
+        if inode is None or inode.kind != kind or inode.nlink == 0:  # the host may use a number again
             make = {S_IFREG: HostFile, S_IFDIR: HostDir, S_IFLNK: HostLink}.get(kind, HostSpecial)
             inode = self.loaded[key] = make(self, found)
         inode = cast(_HostInode, inode)
@@ -100,6 +100,8 @@ class _HostInode(Inode):
 
     def refresh(self) -> None:
         """Look at the host again; a file that is gone keeps what was known."""
+        if self.nlink == 0:
+            return
         found = self.sb.tree.lstat(*self.where())
         if found is not None and (found.st_dev, found.st_ino) == (self.found.st_dev, self.found.st_ino):
             self.update(found)

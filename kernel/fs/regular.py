@@ -309,7 +309,7 @@ class DirectoryFile(File):
         if whence == SEEK_CUR:
             offset += self.pos
         elif whence == SEEK_END:
-            offset += MAX_LFS_FILESIZE
+            offset += MAX_LFS_FILESIZE if self.inode.nlink else 0  # ext4: the end of the hash order, or i_size
         elif whence != SEEK_SET:
             raise Errno(EINVAL)
         if not 0 <= offset <= MAX_LFS_FILESIZE:
