@@ -4,6 +4,7 @@ It subscribes to ``kernel.events`` and knows a system call only by its declarati
 """
 
 from guest.trace.filters import ExpressionError, Filters
-from guest.trace.tracer import TraceOptions, Tracer
+from guest.trace.options import TraceOptions
+from guest.trace.tracer import Tracer
 
 __all__ = ["ExpressionError", "Filters", "TraceOptions", "Tracer"]

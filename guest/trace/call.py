@@ -29,31 +29,33 @@ class Style:
 class Call:
     """A system call in progress: its raw arguments and, at exit, its result."""
 
-    __slots__ = (
-        "aux", "mm", "printer", "regs", "rest", "result", "shown", "start_ns", "style", "task", "text", "value",
-    )
+    # defaults of the class: making a call must be cheap, and most keep them
+    rest: Callable[[Call], str] | None = None
+    """Shows the arguments that are known only at exit; None when all have been shown."""
+    aux: str | None = None
+    """What follows the result in parentheses."""
+    value: str | None = None
+    """The result as shown, when it is not what the row says."""
+    text = ""
+    """The line so far."""
+    shown = 0
+    """Columns of it that have been written out."""
+    start_ns = 0
+    result: int | None = None
+    """None until the call returns; then the value or -errno."""
 
     def __init__(self, task: Any, regs: tuple[int, ...], style: Style, printer: Any = None) -> None:
         self.task = task
-        self.mm = task.mm
         self.regs = regs
         """The argument registers, signed 64-bit."""
         self.style = style
         self.printer = printer
         """The RowPrinter that shows it."""
-        self.result: int | None = None
-        """None until the call returns; then the value or -errno."""
-        self.rest: Callable[[Call], str] | None = None
-        """Shows the arguments that are known only at exit; None when all have been shown."""
-        self.aux: str | None = None
-        """What follows the result in parentheses."""
-        self.value: str | None = None
-        """The result as shown, when it is not what the row says."""
-        self.text = ""
-        """The line so far."""
-        self.shown = 0
-        """Columns of it that have been written out."""
-        self.start_ns = 0
+
+    @property
+    def mm(self) -> Any:
+        """The task's address space as it is now; None once it has begun to exit."""
+        return self.task.mm
 
     @property
     def failed(self) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from guest.trace.call import Call, Style
-from guest.trace.filters import Filters
+from guest.trace.leaders import Leaders
+from guest.trace.options import TraceOptions
 from guest.trace.paths import PathMatcher
 from guest.trace.rows import RowPrinter
 from guest.trace.structs_task import siginfo_text, signal_name
@@ -23,40 +23,6 @@ from kernel.syscalls.table import Syscall
 
 _FLUSH_LINES = 256
 _NEVER_RETURN = (60, 231)  # exit and exit_group
-
-
-@dataclass
-class TraceOptions:
-    """What the command line says; the defaults are strace's."""
-
-    follow_forks: bool = False
-    """-f"""
-    to_file: bool = False
-    """-o: lines carry a bare pid under -f, and there are no "attached" messages."""
-    separate_outputs: Callable[[int], TextIO] | None = None
-    """-ff with -o: gives the output of each task by its id."""
-    filters: Filters = field(default_factory=Filters)
-    style: Style = field(default_factory=Style)
-    timestamps: int = 0
-    """-t, -tt, -ttt: 1, 2, 3"""
-    relative: bool = False
-    """-r"""
-    syscall_times: bool = False
-    """-T"""
-    syscall_numbers: bool = False
-    """-n"""
-    show_comm: bool = False
-    """-Y: the command name with each pid."""
-    column: int = 40
-    """-a"""
-    summary: str = ""
-    """"" for none, "only" for -c, "too" for -C"""
-    summary_sort: str = "time"
-    """-S"""
-    quiet: int = 0
-    """-q (no attach messages), -qq (no exit messages either)"""
-    line_buffered: bool | None = None
-    """Write every line at once; by default if the output is a terminal or not a file of ours."""
 
 
 class Tracer:
@@ -80,17 +46,19 @@ class Tracer:
         """The tasks by identity (execve in a thread changes its tid); None until the first task is seen."""
         self._open: Call | None = None
         self._buffer: list[str] = []
-        self._last_time_ns = 0
+        self._leaders = Leaders(o)
         self._staged = not o.filters.status.everything or o.separate_outputs is not None
         """Lines are written whole, when their call has ended."""
         self._silent = o.summary == "only"
-        self._plain = not (o.timestamps or o.relative or o.syscall_numbers or o.show_comm)
-        self._timed = bool(self.summary) or o.syscall_times
+        self._timed = self.summary is not None or o.syscall_times
+        self._quick = not (self._staged or self._silent or self._timed or o.show_comm)
+        """The usual options: on_enter and on_exit do it all themselves."""
+        self._bare = self._leaders.plain and o.to_file and not o.follow_forks
+        """Nothing stands before a call."""
         self._width = o.column - 1
         tty = getattr(output, "isatty", lambda: False)()
         self._live = o.line_buffered if o.line_buffered is not None else (tty or not o.to_file)
         self._separate: dict[int, TextIO] = {}
-        self._comms: dict[int, str] = {}
         self._attached: list[str] = []
         """Messages that wait for the open line to end."""
         self._saw_exec = False
@@ -134,7 +102,7 @@ class Tracer:
 
     def on_enter(self, task: Any, row: Syscall | None, number: int, regs: tuple[int, ...]) -> None:
         """A system call begins."""
-        tid, key = task.tid, id(task)
+        key = id(task)
         if self._traced is None:
             self._traced = {key}
         elif key not in self._traced:
@@ -146,12 +114,28 @@ class Tracer:
         if printer is None or (self.matcher is not None and not self.matcher.matches(task, printer.row, regs)):
             self._calls[key] = None
             return
-        if self.options.show_comm:
-            self._comms[tid] = bytes(getattr(task, "comm", b"")).decode(errors="backslashreplace")
-        call = Call(task, regs, printer.style, printer)
-        self._calls[key] = call
-        if not self._silent:
+        self._calls[key] = call = Call(task, regs, printer.style, printer)
+        if self._quick:
+            if self._open is not None:
+                self._suspend_open()
             text = printer.entry(call, regs)
+            call.text = text if self._bare else self._leader(task.tid, number) + text
+            self._open = call
+            if self._live and row is not None and row.blocking:
+                self._show_open(call)
+            if number in _NEVER_RETURN:
+                self._calls[key] = None
+                self._abandon(call, task.tid)
+        else:
+            self._enter_otherwise(call, task, number)
+
+    def _enter_otherwise(self, call: Call, task: Any, number: int) -> None:
+        """Under options that time calls, show nothing yet or need the command's name."""
+        tid = task.tid
+        if self.options.show_comm:
+            self._leaders.comms[tid] = bytes(getattr(task, "comm", b"")).decode(errors="backslashreplace")
+        if not self._silent:
+            text = call.printer.entry(call, call.regs)
             if self._staged:
                 call.text = text
             else:
@@ -159,13 +143,12 @@ class Tracer:
                     self._suspend_open()
                 call.text = self._leader(tid, number) + text
                 self._open = call
-                if self._live and row is not None and row.blocking:
+                if self._live and call.printer.row is not None and call.printer.row.blocking:
                     self._show_open(call)
             if number in _NEVER_RETURN:
-                self._calls[key] = None
+                self._calls[id(task)] = None
                 self._abandon(call, tid)
-        if self._timed:
-            call.start_ns = time.perf_counter_ns()
+        call.start_ns = time.perf_counter_ns()
 
     def replace_entry(self, task: Any, text: str) -> None:
         """Show ``text`` as the entry of the call that ``task`` is in."""
@@ -175,16 +158,33 @@ class Tracer:
 
     def on_exit(self, task: Any, row: Syscall | None, number: int, regs: tuple[int, ...], result: int) -> None:
         """A system call returns ``result`` or -errno."""
-        tid = task.tid
         call = self._calls.pop(id(task), None)
         if call is None:
             return
-        printer = call.printer
-        elapsed_ns = time.perf_counter_ns() - call.start_ns if self._timed else 0
         if result <= -512 and task.dying:
             self._calls[id(task)] = call  # killed inside: the call never returns
             return
         call.result = result
+        if not (self._quick and self._open is call and not call.shown):
+            self._exit_otherwise(call, task.tid, result)
+            return
+        self._open = None
+        text = f"{call.text})" if call.rest is None else f"{call.text}{call.rest(call)})"
+        value = ERRORS[-result] if -4096 < result < 0 else call.value or call.printer.result(call)
+        if call.aux is not None:
+            value = f"{value} ({call.aux})"
+        buffer = self._buffer
+        buffer.append(f"{text:<{self._width}} = {value}\n")
+        if self._attached:
+            buffer += self._attached
+            self._attached.clear()
+        if self._live or len(buffer) >= _FLUSH_LINES:
+            self.flush()
+
+    def _exit_otherwise(self, call: Call, tid: int, result: int) -> None:
+        """The end of a call whose line was cut or whose options are unusual."""
+        printer = call.printer
+        elapsed_ns = time.perf_counter_ns() - call.start_ns if self._timed else 0
         failed = -4096 < result < 0
         if self.summary is not None:
             self.summary.add(printer.name, failed, elapsed_ns)
@@ -280,7 +280,7 @@ class Tracer:
                 self._line(tid, f"+++ exited with {status >> 8 & 0xFF} +++")
         assert self._traced is not None
         self._traced.discard(id(task))
-        self._comms.pop(tid, None)
+        self._leaders.comms.pop(tid, None)
 
     def _executing_thread(self, leader: Any) -> int | None:
         """The thread whose execve takes the place of ``leader``, the first of its process."""
@@ -312,39 +312,8 @@ class Tracer:
         self._emit(tid, f"{self._leader(tid, -1)}{text}\n")
 
     def _leader(self, tid: int, number: int) -> str:
-        """What stands before the call: pid, time, number, as far as asked for."""
-        o = self.options
-        if o.to_file:
-            head = f"{self._pid(tid):<5} " if o.follow_forks and not o.separate_outputs else ""
-        elif len(self._traced or ()) > 1:
-            head = f"[pid {self._pid(tid):>5}] "
-        else:
-            head = ""
-        if self._plain:
-            return head
-        if o.timestamps or o.relative:
-            head += self._timestamp()
-        if o.syscall_numbers:
-            head += f"[{number if number >= 0 else 231:4d}] "
-        return head
-
-    def _pid(self, tid: int) -> str:
-        return f"{tid}<{self._comms.get(tid, '')}>" if self.options.show_comm else str(tid)
-
-    def _timestamp(self) -> str:
-        now = time.time_ns()
-        text = ""
-        if self.options.relative:
-            delta = now - self._last_time_ns if self._last_time_ns else 0
-            self._last_time_ns = now
-            text = f"{delta // 1000000000:6d}.{delta // 1000 % 1000000:06d} "
-        kind = self.options.timestamps
-        seconds, micro = divmod(now // 1000, 1000000)
-        if kind == 3:
-            text += f"{seconds}.{micro:06d} "
-        elif kind:
-            text += time.strftime("%H:%M:%S", time.localtime(seconds)) + (f".{micro:06d} " if kind == 2 else " ")
-        return text
+        """What stands before the call."""
+        return self._leaders.text(tid, number, len(self._traced or ()) > 1)
 
     def _suspend_open(self) -> None:
         call = self._open
