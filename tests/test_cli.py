@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import harness
 import pytest
@@ -16,23 +17,24 @@ import pytest
 BUSYBOX = "/bin/busybox"
 
 
-def forkyard(*words: str, command: str = "run", options: tuple[str, ...] = (), **how: object) -> harness.Result:
-    """``forkyard COMMAND OPTIONS -- WORDS``."""
-    how = {"paranoid": False, **how}
-    return harness.run_forkyard(words, options=options, command=command, **how)  # type: ignore[arg-type]
+def forkyard(*words: str, **how: Any) -> harness.Result:
+    """``forkyard run OPTIONS -- WORDS``; see harness.run_forkyard."""
+    return harness.run_forkyard(words, paranoid=False, **how)
 
 
-def cli(*words: str, **how: object) -> subprocess.CompletedProcess[str]:
+def cli(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
     """The bare command, for errors of usage."""
     return subprocess.run([sys.executable, "-m", "guest.cli", *words], cwd=harness.ROOT, text=True,
-                          capture_output=True, timeout=60, **how)  # type: ignore[call-overload, no-any-return]
+                          capture_output=True, timeout=60, **how)
 
 
 # ---------------------------------------------------------------- exit statuses and messages
 
 
 @pytest.mark.parametrize(("script", "status"), [
-    ("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -9 $$", 137), ("kill -TERM $$", 143), ("kill -SEGV $$", 139),
+    ("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -9 $$", 137), ("kill -TERM $$", 143),
+    ("kill -SEGV $$", 139),
+    ("kill -ABRT $$", 134),
 ])
 def test_exit_status_is_the_programs(script: str, status: int) -> None:
     assert forkyard(BUSYBOX, "sh", "-c", script).status == status
@@ -245,11 +247,10 @@ def test_trace_counts() -> None:
 # ---------------------------------------------------------------- signals
 
 
-def start(*words: str, **how: object) -> subprocess.Popen[bytes]:
+def start(*words: str, **how: Any) -> subprocess.Popen[bytes]:
     """A guest that says "ready" once it runs; waits for that."""
     process = subprocess.Popen([sys.executable, "-m", "guest.cli", "run", "--", *words], cwd=harness.ROOT,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               **how)  # type: ignore[call-overload]
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return process
