@@ -23,6 +23,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,10 @@ PLAIN = not COMPILING and os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 #: The signature of an export that says nothing else: up to eight 64-bit integers and a 64-bit result.
 _CTYPES: dict[str, Any] = {"i64": ctypes.c_int64, "i32": ctypes.c_int32, "u32": ctypes.c_uint32, "void": None}
+
+
+#: Hexadecimal digits of a cache folder's name, and how many old ones are kept.
+_KEY_LENGTH, _KEEP_OLD = 24, 15
 
 
 class CompileError(Exception):
@@ -153,9 +158,12 @@ def load(progress: Callable[[int, int, str], None] | None = None) -> None:
         return
     folder = cache_folder()
     manifest = folder / "manifest.json"
-    if not manifest.exists():
-        _compile(folder, progress)
-    symbols: dict[str, str] = json.loads(manifest.read_text())
+    try:
+        if not manifest.exists():
+            _compile(folder, progress)
+        symbols: dict[str, str] = json.loads(manifest.read_text())
+    except OSError as error:
+        raise CompileError(f"the compile cache {folder.parent} cannot be used: {error.strerror}") from error
     _link(folder, symbols)
 
 
@@ -170,7 +178,7 @@ def cache_folder() -> Path:
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *(here.parent / "kernel" / "mm").glob("*.py")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return cache_base() / digest.hexdigest()[:24]
+    return cache_base() / digest.hexdigest()[:_KEY_LENGTH]
 
 
 def cache_base() -> Path:
@@ -191,15 +199,12 @@ def _cpu_identity() -> str:
 def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> None:
     if progress is not None:
         progress(0, len(EXPORTS), "")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock_file = open(folder.parent / "lock", "w")  # noqa: SIM115 -- held until the function returns
-    except OSError as error:
-        raise CompileError(f"cannot write the compile cache {folder.parent}: {error.strerror}") from error
-    with lock_file:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / "lock", "w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         if (folder / "manifest.json").exists():
             return
+        _prune(folder.parent)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, tempfile.TemporaryFile("w+") as messages:
             modules = sorted({name.rpartition(".")[0] for name in EXPORTS})
             child = subprocess.Popen(
@@ -221,6 +226,14 @@ def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> 
                 child.wait()
             result = Path(scratch) / "out"
             os.rename(result, folder)
+
+
+def _prune(base: Path) -> None:
+    """Remove what compilers that were killed left behind, and the object code of old sources."""
+    built = [path for path in base.iterdir() if len(path.name) == _KEY_LENGTH]
+    built.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in (*base.glob("tmp*"), *built[_KEEP_OLD:]):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _link(folder: Path, symbols: dict[str, str]) -> None:

@@ -14,6 +14,17 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MIN_MEMORY_BYTES, MAX_MEMORY_BYTES = 4 << 20, 64 << 40
 
 
+def default_memory() -> int:
+    """4 GiB, or three quarters of the host's memory if that is less: a guest that takes all it can must not harm it."""
+    size = 4 << 30
+    try:
+        with open("/proc/meminfo") as lines:
+            total_kib = next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return size
+    return max(min(size, total_kib * 1024 * 3 // 4), MIN_MEMORY_BYTES)
+
+
 class Size(click.ParamType):
     """Bytes, with a suffix K, M, G or T for powers of 1024."""
 
@@ -82,8 +93,9 @@ _OPTIONS = (
                  help="Set a variable in the program's environment, which is otherwise yours. May be repeated."),
     click.option("--cwd", metavar="DIR",
                  help="The guest directory to start in.  [default: the current one if the guest has it, else /]"),
-    click.option("--memory", type=Size(), default="4G", show_default=True, metavar="SIZE",
-                 help="The guest's RAM: a number with K, M or G. The host pays only for what is touched."),
+    click.option("--memory", type=Size(), default=default_memory, metavar="SIZE",
+                 help="The guest's RAM: a number with K, M or G. The host pays only for what is touched.  "
+                      "[default: 4G, or 3/4 of the host's if that is less]"),
     click.option("--timeout", type=Seconds(), metavar="SEC",
                  help="End everything after SEC seconds, with exit status 124."),
     click.option("--no-aslr", is_flag=True, help="Load programs, stacks and mappings at fixed addresses."),

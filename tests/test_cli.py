@@ -326,7 +326,7 @@ def test_no_address_space() -> None:
 def test_cache_that_cannot_be_written() -> None:
     done = cli("run", "--", BUSYBOX, "true", env={**os.environ, "FORKYARD_CACHE": "/proc/nowhere"})
     assert done.returncode == 125
-    assert "cannot write the compile cache /proc/nowhere" in done.stderr
+    assert "the compile cache /proc/nowhere cannot be used: No such file or directory" in done.stderr
     assert "Traceback" not in done.stderr
 
 
