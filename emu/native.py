@@ -40,6 +40,7 @@ _CTYPES: dict[str, Any] = {"i64": ctypes.c_int64, "i32": ctypes.c_int32, "u32": 
 
 #: Hexadecimal digits of a cache folder's name, and how many old ones are kept.
 _KEY_LENGTH, _KEEP_OLD = 24, 15
+_SCRATCH = "forkyard-compile-"
 
 
 class CompileError(Exception):
@@ -205,7 +206,8 @@ def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> 
         if (folder / "manifest.json").exists():
             return
         _prune(folder.parent)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, tempfile.TemporaryFile("w+") as messages:
+        with (tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder.parent) as scratch,
+              tempfile.TemporaryFile("w+") as messages):
             modules = sorted({name.rpartition(".")[0] for name in EXPORTS})
             child = subprocess.Popen(
                 [sys.executable, "-m", "emu.compile", scratch, *modules],
@@ -229,10 +231,13 @@ def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> 
 
 
 def _prune(base: Path) -> None:
-    """Remove what compilers that were killed left behind, and the object code of old sources."""
-    built = [path for path in base.iterdir() if len(path.name) == _KEY_LENGTH]
+    """Remove what compilers that were killed left behind, and the object code of old sources.
+
+    The folder may be one that others use too: only what bears our names, and holds what ours hold, is touched.
+    """
+    built = [path.parent for path in base.glob("[0-9a-f]" * _KEY_LENGTH + "/manifest.json")]
     built.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in (*base.glob("tmp*"), *built[_KEEP_OLD:]):
+    for path in (*base.glob(_SCRATCH + "*"), *built[_KEEP_OLD:]):
         shutil.rmtree(path, ignore_errors=True)
 
 
