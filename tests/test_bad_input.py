@@ -210,7 +210,8 @@ def test_root_is_never_left(jail: tuple[Path, Path]) -> None:
 def test_root_is_as_chroot(jail: tuple[Path, Path], tmp_path: Path) -> None:
     root, outside = jail
     for script in (
-        "cat /absolute; cat /up/secret; cat /relative; echo $?; cat /loop; ls / | grep -v sys; cd /d/../..; pwd; ls /d/../bin",
+        "cat /absolute; cat /up/secret; cat /relative; echo $?; cat /loop; ls / | grep -v sys; "
+        "cd /d/../..; pwd; ls /d/../bin",
         f"mkdir -p {outside}; echo x > {outside}/secret; cat /absolute /relative /link/secret; readlink /up; "
         "ln -s / /d/root; ls /d/root/d/root/bin/cat; mv /d /e; cd /e/..; pwd",
     ):
