@@ -86,8 +86,8 @@ int main(int argc, char **argv)
     else if (strcmp(what, "memory") == 0)
         memory(atol(argv[2]));
     else if (strcmp(what, "hog") == 0) {
-        for (long i = atol(argv[2]) << 20; i > 0; i -= TEST_PAGE)
-            *(volatile char *)test_map(TEST_PAGE) = 1;
+        for (long i = atol(argv[2]); i > 0; i--)
+            memset(test_map(1 << 20), 1, 1 << 20);
         test_print("got it all\n");
     } else if (strcmp(what, "unknown") == 0)
         for (int i = 0; i < 3; i++) {

@@ -192,7 +192,6 @@ static const struct call {
     C(uname, BAD),
     C(sysinfo, BAD),
     C(getrandom, BAD, 10, 0),
-    C(sethostname, BAD, 4),
     C2("mincore", mincore, GOOD, 4096, BAD),
     C2("process_vm_readv", process_vm_readv, 0, BAD, 1, 0, 0, 0),
     C2("mount", mount, BAD, BAD, BAD, 0, 0),
