@@ -1,0 +1,286 @@
+/* Scenes of fork on demand with checkpoints: `odf_counts SCENE`. A checkpoint is the (unknown) system call 9999 with a
+ * label and an address; tests/test_odf_tables.py listens and looks at the page tables. Natively they do nothing.
+ */
+#define TEST_NO_MAIN
+#include "odf.h"
+#include <sys/uio.h>
+
+/* Touches no memory at all, so that what lies between two checkpoints is only the scene's own work. */
+static inline __attribute__((always_inline)) void see(long label, const void *address)
+{
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "0"(9999L), "D"(label), "S"(address) : "rcx", "r11", "memory");
+}
+
+static unsigned char *p;
+static struct turns t;
+
+static void child_write(void)
+{
+    p = table_of_pages(1);
+    see(1, p);
+    if (fork() == 0) {
+        see(2, p);
+        AT(p, 7) = 1;
+        see(3, p);
+        AT(p, 8) = 1;
+        see(4, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(5, p);
+    AT(p, 7) = 2;
+    see(6, p);
+    AT(p, 9) = 2;
+    see(7, p);
+}
+
+static void child_exits(void)
+{
+    p = table_of_pages(1);
+    if (fork() == 0)
+        _exit(0);
+    wait(NULL);
+    see(1, p);
+    for (int i = 0; i < 512; i++)
+        AT(p, i) = 1;
+    see(2, p);
+}
+
+static void generations(void)
+{
+    p = table_of_pages(1);
+    t = turns_new();
+    if (fork() == 0) {
+        if (fork() == 0) {
+            see(1, p);
+            AT(p, 1) = 1;
+            see(2, p);
+            _exit(0);
+        }
+        wait(NULL);
+        see(3, p);
+        child_says(&t);
+        child_hears(&t);
+        see(5, p);
+        _exit(0);
+    }
+    parent_hears(&t);
+    AT(p, 1) = 2;
+    see(4, p);
+    parent_says(&t);
+    wait(NULL);
+    see(6, p);
+}
+
+static void siblings(void)
+{
+    struct turns u = turns_new();
+    p = table_of_pages(1);
+    t = turns_new();
+    if (fork() == 0) {
+        child_hears(&t);
+        AT(p, 1) = 1;
+        child_says(&t);
+        child_hears(&t);
+        _exit(0);
+    }
+    see(1, p);
+    if (fork() == 0) {
+        child_hears(&u);
+        _exit(0);
+    }
+    see(2, p);
+    parent_says(&t);
+    parent_hears(&t);
+    see(3, p);
+    if (fork() == 0) {
+        child_hears(&u);
+        _exit(0);
+    }
+    see(4, p);
+    parent_says(&t), parent_says(&u), parent_says(&u);
+    while (wait(NULL) > 0)
+        ;
+    see(5, p);
+}
+
+static void unmaps(void)
+{
+    p = table_of_pages(3);
+    if (fork() == 0) {
+        see(1, p);
+        munmap(p, TEST_TABLE);
+        see(2, p);
+        munmap(&AT(p, 700), TEST_PAGE);
+        see(3, &AT(p, 512));
+        munmap(p, 3 * TEST_TABLE);
+        see(4, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(5, p);
+}
+
+static void two_tables(void)
+{
+    p = table_of_pages(2);
+    if (fork() == 0) {
+        see(1, p);
+        AT(p, 3) = 1;
+        see(2, p);
+        see(3, &AT(p, 512));
+        _exit(0);
+    }
+    wait(NULL);
+}
+
+static void many_mappings(void)
+{
+    p = table_of_pages(1);
+    for (int i = 0; i < 10; i++)
+        mprotect(&AT(p, i * 50), 25 * TEST_PAGE, PROT_READ);
+    see(1, p);
+    if (fork() == 0) {
+        see(2, p);
+        mprotect(&AT(p, 500), TEST_PAGE, PROT_NONE);
+        see(3, p);
+        munmap(&AT(p, 400), 3 * TEST_PAGE);
+        see(4, p);
+        _exit(0);
+    }
+    see(5, p);
+    wait(NULL);
+    see(6, p);
+}
+
+static void reads(void)
+{
+    int fds[2];
+    unsigned char sum = 0;
+    p = table_of_pages(2);
+    pipe(fds);
+    if (fork() == 0) {
+        see(1, p);
+        for (int i = 0; i < 1024; i++)
+            sum += AT(p, i);
+        see(2, p);
+        struct iovec v = {&AT(p, 511), 2 * TEST_PAGE};
+        syscall(SYS_writev, fds[1], &v, 1);
+        see(3, p);
+        see(4, &AT(p, 512));
+        _exit(sum == 0);
+    }
+    wait(NULL);
+}
+
+static void exec_again(void)
+{
+    p = table_of_pages(1);
+    if (fork() == 0) {
+        see(1, p);
+        execl("/bin/true", "true", (char *)NULL);
+        _exit(1);
+    }
+    wait(NULL);
+    see(2, p);
+    AT(p, 1) = 1;
+    see(3, p);
+}
+
+static void vforked(void)
+{
+    p = table_of_pages(1);
+    see(1, p);
+    if (vfork() == 0) {
+        see(2, p);
+        AT(p, 1) = 1;
+        see(3, p);
+        _exit(0);
+    }
+    see(4, p);
+    wait(NULL);
+}
+
+static void forks_of_twenty_tables(void)
+{
+    p = table_of_pages(20);
+    see(1, p);
+    if (fork() == 0)
+        _exit(0);
+    see(2, p);
+    wait(NULL);
+}
+
+static void shared_file(void)
+{
+    p = test_map_aligned(TEST_TABLE, TEST_TABLE);
+    mmap(p, TEST_TABLE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    mark(p, 512);
+    if (fork() == 0) {
+        see(1, p);
+        AT(p, 3) = 1;
+        see(2, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(3, p);
+}
+
+static void toggled(void)
+{
+    p = table_of_pages(1);
+    t = turns_new();
+    if (fork() == 0) {
+        child_hears(&t);
+        see(4, p);
+        _exit(0);
+    }
+    see(1, p);
+    test_set_odf(0);
+    if (fork() == 0) { /* classic, of a process that shares tables */
+        see(2, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(3, p);
+    parent_says(&t);
+    wait(NULL);
+}
+
+static void by_number(void)
+{
+    p = table_of_pages(1);
+    test_set_odf(0);
+    if (syscall(600) == 0) {
+        see(1, p);
+        _exit(0);
+    }
+    wait(NULL);
+    if (fork() == 0) {
+        see(2, p);
+        _exit(0);
+    }
+    wait(NULL);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } scenes[] = {
+        {"child_write", child_write}, {"child_exits", child_exits}, {"generations", generations},
+        {"siblings", siblings}, {"unmaps", unmaps}, {"two_tables", two_tables}, {"many_mappings", many_mappings},
+        {"reads", reads}, {"exec_again", exec_again}, {"vforked", vforked},
+        {"forks_of_twenty_tables", forks_of_twenty_tables}, {"shared_file", shared_file}, {"toggled", toggled},
+        {"by_number", by_number},
+    };
+    test_pid = getpid();
+    for (unsigned i = 0; i < sizeof scenes / sizeof *scenes; i++)
+        if (argc > 1 && strcmp(argv[1], scenes[i].name) == 0) {
+            scenes[i].run();
+            return 0;
+        }
+    return 2;
+}
