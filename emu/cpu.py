@@ -147,6 +147,7 @@ class Cpu:
         self.library = library = Library()
         handle = ctypes.c_void_p()
         library.check(library.c.uc_open(UC_ARCH_X86, UC_MODE_64, ctypes.byref(handle)), "uc_open")
+        library.stop_between_blocks(handle)
         self.uc = handle
         self.current: Any = None
         self._free_contexts: list[Context] = []

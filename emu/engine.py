@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ UC_HOOK_INSN_INVALID, UC_HOOK_TLB_FILL = 1 << 14, 1 << 17
 UC_X86_INS_SYSCALL = 699
 UC_TLB_VIRTUAL = 1
 UC_PROT_ALL = 7
+NO_EXIT_REQUEST_OFFSET = 0x7F2
+"""Of uc_struct.no_exit_request in libunicorn 2.1.4, 64-bit."""
 UC_CTL_EXITS_ENABLE = 4 | 1 << 26 | 1 << 30
 UC_CTL_TLB_TYPE = 12 | 1 << 26 | 1 << 30
 
@@ -64,6 +67,22 @@ class Library:
     def address(self, name: str) -> int:
         """Where a function's code is, for compiled callers."""
         return ctypes.cast(getattr(self.c, name), ctypes.c_void_p).value or 0
+
+    def stop_between_blocks(self, uc: Any) -> None:
+        """Let asynchronous stops take effect where a translated block begins, and nowhere else.
+
+        By default Unicorn also looks for a stop after every load and store and then loses the program counter: it
+        becomes the block's start, and what the block has done is done again. ``uc_struct.no_exit_request`` leaves
+        those looks out (and makes the code faster). Call it before anything is translated. The field's offset is read
+        from the function that tests it where its code is x86-64.
+        """
+        code = ctypes.string_at(self.address("check_exit_request_x86_64"), 32)
+        found = re.search(rb"\x80[\xb8-\xbf](.{4})\x00", code, re.DOTALL)  # cmp byte [reg + offset], 0
+        offset = int.from_bytes(found[1], "little") if found else NO_EXIT_REQUEST_OFFSET
+        field = ctypes.c_uint8.from_address(uc.value + offset)
+        if field.value:
+            raise EngineError("this libunicorn is not the one that Forkyard knows")
+        field.value = 1
 
     def hook(self, uc: Any, kind: int, callback: int, user_data: int, *extra: int) -> None:
         """uc_hook_add with a compiled callback; ``extra`` is the instruction number for UC_HOOK_INSN."""
