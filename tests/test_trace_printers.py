@@ -49,7 +49,7 @@ def prober(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _compare(argv: list[str], style: Style, *strace_options: str, directories: tuple[Path, Path] | None = None) -> None:
-    env = {"PATH": os.environ["PATH"], "LANG": "C", "TZ": "UTC"}
+    env = {"PATH": os.environ["PATH"], "LANG": "C", "TZ": "UTC", "PYTHONHASHSEED": "0"}
     output = io.StringIO()
     null = os.open("/dev/null", os.O_RDWR)
     ours, theirs = directories or (None, None)
@@ -104,7 +104,7 @@ def test_calls_with_real_effects(tmp_path: Path) -> None:
         pytest.skip("no /usr/bin/python3")
     for name in ("strace", "ours"):
         (tmp_path / name).mkdir()
-    program = [str(python), "-S", str(PROGRAMS / "trace_calls.py"), "inet"]
+    program = [str(python), "-SP", str(PROGRAMS / "trace_calls.py"), "inet"]
     _compare(program, Style(), directories=(tmp_path / "ours", tmp_path / "strace"))
 
 

@@ -17,6 +17,9 @@ from harness import ENVIRONMENT, ROOT, build
 from test_trace_printers import pytestmark  # noqa: F401 -- needs strace 6.1 here too
 from trace_normal import normal, processes
 
+#: Python's dictionaries, and so when its heap grows, would depend on a random seed.
+ENV = {**ENVIRONMENT, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+
 PROGRAMS = [
     ["true"],
     ["cat", "/etc/passwd"],
@@ -57,7 +60,6 @@ def _both(argv: list[str], tmp_path: Path) -> tuple[list[str], list[str]]:
     program = shutil.which(argv[0], path=ENVIRONMENT["PATH"])
     if program is None:
         pytest.skip(f"no {argv[0]} on this host")
-    env = {**ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     traces = []
     for name, command in (
         ("strace", ["strace", "-f", "-s", "64", "-o"]),
@@ -67,8 +69,9 @@ def _both(argv: list[str], tmp_path: Path) -> tuple[list[str], list[str]]:
         work.mkdir()
         log = tmp_path / f"{name}.log"
         tail = ["--", *argv] if name == "ours" else argv
-        done = subprocess.run([*command, str(log), *tail], cwd=work, env=env, stdin=subprocess.DEVNULL,
+        done = subprocess.run([*command, str(log), *tail], cwd=work, env=ENV, stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=120)
+        assert log.exists(), done.stderr.decode(errors="replace")
         status = done.returncode if done.returncode >= 0 else 128 - done.returncode  # a signal, as a shell says it
         traces.append((status, normal(_lines(log))))
         shutil.rmtree(work)
@@ -110,7 +113,7 @@ def test_calls_of_every_kind(tmp_path: Path) -> None:
 SCRIPTS = {
     "pipeline": "echo a | cat | wc -c; for i in 1 2; do /bin/true; done; x=$(ls /etc/default | sort -r); exit 5",
     "gcc": "gcc -pipe -c hello.c && gcc hello.c -o hello && ./hello",
-    "calls": f"exec /usr/bin/python3 -S {ROOT}/tests/programs/trace_calls.py",
+    "calls": f"exec /usr/bin/python3 -SP {ROOT}/tests/programs/trace_calls.py",
     "busybox": "busybox sh -c 'busybox echo a | busybox cat; (exit 4); exit $?'",
 }
 
@@ -118,7 +121,6 @@ SCRIPTS = {
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_each_process_of_many(script: str, tmp_path: Path) -> None:
     """Only the order between processes depends on scheduling: each process's own lines agree."""
-    env = {**ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     traces = []
     for name, command in (("strace", ["strace", "-f", "-o"]),
                           ("ours", [sys.executable, "-m", "guest.cli", "trace", "-f", "-o"])):
@@ -127,8 +129,9 @@ def test_each_process_of_many(script: str, tmp_path: Path) -> None:
         (work / "hello.c").write_text('#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n')
         log = tmp_path / name
         tail = ["--"] if name == "ours" else []
-        subprocess.run([*command, str(log), *tail, "bash", "-c", SCRIPTS[script]], env=env, cwd=work,
-                       stdin=subprocess.DEVNULL, capture_output=True, timeout=200)
+        done = subprocess.run([*command, str(log), *tail, "bash", "-c", SCRIPTS[script]], env=ENV, cwd=work,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=200)
+        assert log.exists(), done.stderr.decode(errors="replace")
         traces.append(processes(log.read_text(errors="replace")))
         shutil.rmtree(work)
     assert len(traces[0]) == len(traces[1]) > 2
