@@ -173,6 +173,16 @@ class File:
             raise Errno(EINVAL)
         return done
 
+    def unread(self, data: bytes, done: int) -> int:
+        """Only ``done`` bytes of ``data``, just read, reached the program: what read returns. The rest is lost here.
+
+        Raises:
+            Errno: EFAULT when that is nothing.
+        """
+        if not done:
+            raise Errno(EFAULT)
+        return done
+
     def seek(self, task: Task, offset: int, whence: int) -> int:
         """lseek(2)."""
         raise Errno(ESPIPE)

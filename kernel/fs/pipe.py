@@ -136,6 +136,14 @@ class Pipe:
         if queue.sleepers or queue.listeners:
             queue.wake()
 
+    def put_back(self, data: bytes) -> None:
+        """``data``, just taken, could not be delivered."""
+        if self.start:
+            self.slots[0] = self.slots[0][self.start:]
+            self.start = 0
+        self.slots.appendleft(data)
+        self.read_queue.wake()
+
     def take_slot(self, n: int) -> bytes:
         """Up to ``n`` bytes of the first slot alone; b"" when empty."""
         if not self.slots:
@@ -220,6 +228,12 @@ class PipeFile(File):
         while (data := self.try_read(task, n)) is None:
             await sleep(self.pipe.read_queue)
         return data
+
+    def unread(self, data: bytes, done: int) -> int:
+        """Linux takes a slot out when it has been copied whole: give the others back."""
+        done -= done % PAGE_SIZE
+        self.pipe.put_back(data[done:])
+        return super().unread(data, done)
 
     def try_write(self, task: Task, data: bytes, pos: int | None = None) -> int | None:
         pipe = self.pipe

@@ -176,6 +176,12 @@ class StreamSocket(ListeningSocket):
         if (queue.sleepers or queue.listeners) and sender.can_send():
             queue.wake()
 
+    def unread(self, data: bytes, done: int) -> int:
+        """A buffer leaves the queue when it has been copied whole."""
+        if not done and self.peer is not None:
+            self.receive.appendleft(Skb(data, 0, self.peer, Ancillary(), self.peer.name))
+        return super().unread(data, done)
+
     def try_read(self, task: Task, n: int, pos: int | None = None) -> bytes | None:
         queue = self.receive
         if queue and n:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EAGAIN, EBADF, EFAULT, EINVAL, EOPNOTSUPP, ESPIPE, Errno
-from kernel.fs.file import copy_out
 from kernel.fs.uapi import MAX_RW_COUNT, POLLIN, POLLOUT
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import BufIn, BufOut, Enum, Fd, Flags, IovecIn, IovecOut, Offset, Size, ULong
@@ -63,7 +62,7 @@ def read(task: Task, fd: int, buf: int, count: int) -> int | Awaitable[int]:
     data = file.try_read(task, count)
     if data is None:
         return _read_later(task, file, buf, count)
-    return copy_out(task, buf, data) if data else 0
+    return _deliver(task, file, buf, data) if data else 0
 
 
 async def _read_later(task: Task, file: File, buf: int, count: int, pos: int | None = None) -> int:
@@ -73,7 +72,18 @@ async def _read_later(task: Task, file: File, buf: int, count: int, pos: int | N
         data = await file.read(task, count, pos)
     finally:
         file.put()
-    return copy_out(task, buf, data) if data else 0
+    return _deliver(task, file, buf, data) if data else 0
+
+
+def _deliver(task: Task, file: File, buf: int, data: bytes) -> int:
+    """Copy what a stream gave to user memory; what does not fit there goes back, if the stream can take it back."""
+    try:
+        done = task.mm.write_some(buf, data)
+    except Errno as error:
+        if error.code != EFAULT:
+            raise
+        done = 0
+    return done if done == len(data) else file.unread(data, done)
 
 
 @syscall(1, "write", blocking=True, fd=Fd, buf=BufIn("count"), count=Size)
@@ -177,15 +187,10 @@ async def _read_vector(task: Task, file: File, iov: Iovec, pos: int | None) -> i
         part = data[done : done + length]
         if not part:
             continue
-        try:
-            n = copy_out(task, base, part)
-        except Errno:
-            if done:
-                return done
-            raise
+        n = task.mm.write_some(base, part)
         done += n
         if n < len(part):
-            break
+            return file.unread(data, done)
     return done
 
 

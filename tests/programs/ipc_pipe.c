@@ -455,3 +455,21 @@ FN_TEST(ends_survive_fork_and_dup)
 }
 
 
+
+FN_TEST(what_cannot_be_delivered_stays)
+{
+    int p[2];
+    TEST_SUCC(pipe2(p, O_NONBLOCK));
+    char *m = TEST_SUCC(mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    TEST_SUCC(mprotect(m + 8192, 4096, PROT_READ));
+    TEST_SUCC(write(p[1], "abcdef", 6));
+    TEST_ERRNO(read(p[0], m + 8192, 6), EFAULT);
+    TEST_ERRNO(read(p[0], m + 8190, 6), EFAULT);
+    TEST_RES(read(p[0], m, 6), _ret == 6 && !memcmp(m, "abcdef", 6));
+    memset(big, 'x', 12288);
+    TEST_SUCC(write(p[1], big, 12288));
+    TEST_RES(read(p[0], m + 100, 12288), _ret == 4096);
+    TEST_RES(read(p[0], m, 8192), _ret == 8192);
+    TEST_ERRNO(read(p[0], m, 1), EAGAIN);
+    munmap(m, 12288);
+}
