@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import build, check, check_test_program, run_forkyard
 
-SUITES = ["process_fork", "process_wait", "process_exec", "process_group"]
+SUITES = ["process_fork", "process_wait", "process_exec", "process_group", "process_preempt"]
 
 
 @pytest.mark.parametrize("suite", SUITES)
