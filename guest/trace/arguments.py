@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from guest.trace.call import Call
 from guest.trace.scalars import at_fd_text, fd_text
-from guest.trace.structs import FIXED, SIZED, array, one
+from guest.trace.structs import FIXED, READ_COUNT, SIZED, array, one
 from guest.trace.structs_fs import iovec_array
 from guest.trace.structs_task import signal_name
 from guest.trace.tables import enum_table, flag_table
@@ -116,6 +116,9 @@ def structure(row: Syscall, arg: t.Struct) -> Printer:
     return Printer(lambda c, v: pointer(v) if c.failed else show(c, v), late=True)
 
 
+_MANY = 1 << 20  # more variables than execve takes: a guest may pass a gigabyte of them
+
+
 def _string_vector(c: Call, address: int) -> str:
     """argv: ``["ls", "-l"]``, at most the string limit's number of them."""
     address &= _M64
@@ -132,7 +135,7 @@ def _string_vector(c: Call, address: int) -> str:
         item = int.from_bytes(raw, "little")
         if not item:
             break
-        if len(parts) >= c.style.string_limit and not c.style.verbose:
+        if len(parts) >= (READ_COUNT if c.style.verbose else c.style.string_limit):
             parts.append("...")
             break
         parts.append(c_string(c, item))
@@ -147,7 +150,7 @@ def environment(c: Call, address: int) -> str:
     if not address:
         return "NULL"
     count = 0
-    while True:
+    while count < _MANY:
         data = c.read_some(address + 8 * count, 512)
         if len(data) < 8:
             if not count:
@@ -157,6 +160,7 @@ def environment(c: Call, address: int) -> str:
             if data[offset : offset + 8] == bytes(8):
                 return f"{address:#x} /* {count} var{'' if count == 1 else 's'} */"
             count += 1
+    return f"{address:#x} /* {count} vars, unterminated */"
 
 
 def signal_text(c: Call, value: int) -> str:
