@@ -7,7 +7,7 @@ from guest.trace.numbers import NAMES
 _PATH_AND_DESCRIPTOR = """
 open creat openat mkdirat mknodat fchownat futimesat newfstatat unlinkat renameat linkat symlinkat readlinkat fchmodat
 faccessat utimensat inotify_add_watch fanotify_mark name_to_handle_at renameat2 execveat statx open_tree move_mount
-fsconfig fspick openat2 faccessat2 mount_setattr
+fsconfig fspick openat2 faccessat2 mount_setattr fchmodat2
 """
 _FILE = _PATH_AND_DESCRIPTOR + """
 stat lstat access execve truncate getcwd chdir rename mkdir rmdir link unlink symlink readlink chmod chown lchown utime

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from guest.trace.classes import CLASSES
 from guest.trace.numbers import NAMES, NUMBERS
 from guest.trace.structs_task import signal_name
+from kernel.syscalls.table import TABLE
 
 
 class ExpressionError(ValueError):
@@ -34,8 +35,6 @@ _UNSUPPORTED = {
     "namespace": "-e namespace",
 }
 _QUIET = ("attach", "exit", "path-resolution", "personality", "thread-execve", "superseded")
-#: Names that Forkyard adds to Linux's.
-_OWN_NAMES = {"odfork"}
 
 
 @dataclass
@@ -95,6 +94,11 @@ def _selection(text: str, qualifier: str) -> Selection:
     return Selection(frozenset(names), inverted)
 
 
+def _known() -> set[str]:
+    """Linux's names, and those declared beside them (odfork, calls newer than strace 6.1)."""
+    return {*NUMBERS, *(row.name for row in TABLE.values())}
+
+
 def _syscalls(item: str) -> set[str]:
     optional = item.startswith("?")
     token = item.lstrip("?")
@@ -104,15 +108,16 @@ def _syscalls(item: str) -> set[str]:
             pattern = re.compile(token[1:])
         except re.error as error:
             raise ExpressionError(f"invalid regular expression '{token[1:]}': {error}") from None
-        found = {name for name in (*NUMBERS, *_OWN_NAMES) if pattern.search(name)}
+        found = {name for name in _known() if pattern.search(name)}
     elif token.startswith("%") or token in _BARE_CLASSES:
         found = set(CLASSES.get(token.removeprefix("%"), ()))
     elif token.isdigit():
         number = int(token)
-        found = {NAMES[number][0] if number in NAMES else f"syscall_{number:#x}"}
+        row = TABLE.get(number)
+        found = {row.name if row else NAMES[number][0] if number in NAMES else f"syscall_{number:#x}"}
     else:
         name = token.split("@", 1)[0]  # one personality only: name@64
-        if name in NUMBERS or name in _OWN_NAMES or name.startswith("syscall_0x"):
+        if name in _known() or name.startswith("syscall_0x"):
             found = {name}
     if not found and not optional:
         raise ExpressionError(f"invalid system call '{item}'")
