@@ -38,7 +38,10 @@ from kernel.task.task import Task, ThreadGroup
 
 STACK = 0x7000_0000
 HANDLER, RESTORER = 0x40_1000, 0x40_2000
-NAMES = ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags", "fs_base", "gs_base"]
+NAMES = (
+    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rip", "rflags", "fs_base", "gs_base",
+)  # fmt: skip
 
 
 class Memory:
