@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import harness
+
+
+def pytest_configure() -> None:
+    """What the shell made us ignore (nohup, a job in the background) would be ignored by every guest, too."""
+    for signo in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(signo) == signal.SIG_IGN:
+            signal.signal(signo, signal.default_int_handler if signo == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(params=[0, 1], ids=["classic", "odf"])
