@@ -295,3 +295,15 @@ def test_memory_full(tree: Path) -> None:
     assert k.memory.free_frames >= k.memory.file_reserve
     assert k.call("ftruncate", fd, 0) == 0
     assert k.call("write", fd, data, 1 << 20) == 1 << 20
+
+
+def test_the_whole_root_writable(tree: Path) -> None:
+    k = MiniKernel(str(tree), [str(tree)])
+    assert k.write_all(b"/dir/file", b"changed") == 7
+    assert (tree / "dir" / "file").read_bytes() == b"changed"
+    assert k.write_all(b"/dev/shm/x", b"x") == 1
+    assert sorted(k.names(b"/dev/shm")) == [b".", b"..", b"x"]
+    assert b"dev" in k.names(b"/")
+    assert sorted(os.listdir(tree)) == ["abs", "dangling", "dir", "hard", "loop", "outside", "up"]
+    assert k.read_all(b"/outside") == -errno.ENOENT
+    assert k.read_all(b"/../secret") == -errno.ENOENT

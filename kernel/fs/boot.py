@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from kernel.errno import EBUSY, Errno, from_host
+from kernel.errno import from_host
 from kernel.fs.devices import make_devtmpfs
 from kernel.fs.hostfs import HostFs
 from kernel.fs.hosttree import HostTree
@@ -31,7 +31,8 @@ def boot_vfs(kernel: Any) -> Vfs:
         tree = HostTree(root)
     except OSError as error:
         raise from_host(error) from None
-    vfs = Vfs(kernel, OverlayFs(kernel, tree).root)
+    whole = any(os.path.realpath(path) == os.path.realpath(root) for path in options.writable)
+    vfs = Vfs(kernel, HostFs(kernel, tree).root if whole else OverlayFs(kernel, tree).root)
     dev, shm = make_devtmpfs(kernel)
     vfs.mount(b"/dev", dev.root)
     vfs.mount(b"/dev/shm", shm.root)
@@ -49,6 +50,8 @@ def _mount_writable(kernel: Any, vfs: Vfs, root: str, path: str) -> None:
     real_root = os.path.realpath(root)
     inside = real_root.rstrip("/") + "/"
     real = os.path.realpath(path)
+    if real == real_root:
+        return  # the root file system is the host's own already
     if not real.startswith(inside):
         as_guest = os.path.realpath(inside + path.lstrip("/"))
         if as_guest.startswith(inside) and os.path.exists(as_guest):
@@ -63,8 +66,6 @@ def _mount_writable(kernel: Any, vfs: Vfs, root: str, path: str) -> None:
     except OSError as error:
         raise from_host(error) from None
     where = real[len(inside) - 1 :] if real.startswith(inside) else real
-    if where == "/":
-        raise Errno(EBUSY)
     vfs.trees.append(tree)
     vfs.mount(os.fsencode(where), HostFs(kernel, tree, name).root)
 

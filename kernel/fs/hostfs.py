@@ -19,7 +19,7 @@ from kernel.errno import EACCES, EIO, EPERM, ESTALE, ETXTBSY, Errno, from_host
 from kernel.fs.hosttree import HostTree, join
 from kernel.fs.inode import Inode, Stat, StatFs, SuperBlock
 from kernel.fs.regular import DirectoryFile, RegularFile, check_size
-from kernel.fs.tmpfs import MemSpecial
+from kernel.fs.tmpfs import MemSpecial, TmpFs
 from kernel.fs.uapi import O_ACCMODE, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
 
 if TYPE_CHECKING:
@@ -389,6 +389,10 @@ class HostDir(_HostInode):
         with _host_errors():
             os.symlink(target, name, dir_fd=self._host())
         return self._made(task, name)
+
+    def add_mount_point(self, name: bytes) -> Inode:
+        """An empty directory to mount on, made at boot where the host has none; the host is left alone."""
+        return TmpFs(self.sb.kernel, self.dev, mode=0o755).root
 
     def tmpfile(self, task: Task, mode: int) -> Inode:
         fd = self.sb.tree.tmpfile(self.path(), mode)

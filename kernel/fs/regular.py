@@ -299,11 +299,20 @@ class DirectoryFile(File):
             parent = self.dentry.parent.inode if self.dentry.parent is not None else inode
             self._listing = [(b".", inode.ino, S_IFDIR >> 12), (b"..", parent.ino, S_IFDIR >> 12)]
             self._listing += inode.readdir(task)
+            if inode.volatile:
+                self._add_mount_points(self._listing)
             touch_atime(self)
         listing = self._listing
         for index in range(self.pos, len(listing)):
             name, ino, kind = listing[index]
             yield name, ino, kind, index + 1
+
+    def _add_mount_points(self, listing: list[tuple[bytes, int, int]]) -> None:
+        """Directories mounted where the file system itself has no such entry."""
+        names = {row[0] for row in listing}
+        for name, child in self.dentry.children.items():
+            if child is not None and child.is_mount and name not in names:
+                listing.append((name, child.inode.ino, child.inode.kind >> 12))
 
     def seek(self, task: Task, offset: int, whence: int) -> int:
         if whence == SEEK_CUR:
