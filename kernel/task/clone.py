@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errno import EAGAIN, EINVAL, EPERM, ERESTARTNOINTR, Errno
 from kernel.fs.pidfd import PidFile
-from kernel.task import rlimit
+from kernel.task import itimer, rlimit
 from kernel.task.capability import CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 from kernel.task.rlimit import RLIM_INFINITY, RLIMIT_NPROC
 from kernel.task.signals import SIGCHLD, SS_DISABLE
@@ -196,6 +196,7 @@ def _copy_group(task: Task, tgid: int, args: CloneArgs) -> ThreadGroup:
     )  # fmt: skip
     if parent is not None:
         parent.children.append(group)
+    itimer.limit_cpu_time(task.kernel, group)
     return group
 
 

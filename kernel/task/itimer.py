@@ -1,4 +1,4 @@
-"""Interval timers: alarm, setitimer, getitimer (kernel/time/itimer.c), and the CPU-time ticker they share.
+"""Interval timers: alarm, setitimer, getitimer (kernel/time/itimer.c); RLIMIT_CPU; the CPU-time ticker they share.
 
 ITIMER_REAL is a kernel timer. It is armed again when its SIGALRM is taken off the queue, as Linux does, so a blocked
 SIGALRM is sent once. ITIMER_VIRTUAL and ITIMER_PROF look at the process's CPU time; it cannot pass faster than the
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernel.clock import group_times_ns
+from kernel.clock import NSEC_PER_SEC, group_times_ns
+from kernel.task.rlimit import RLIM_INFINITY, RLIMIT_CPU
 from kernel.task.siginfo import SigInfo
-from kernel.task.signals import SI_KERNEL, SIGALRM, SIGPROF, SIGVTALRM
+from kernel.task.signals import SI_KERNEL, SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from kernel.task.task import ThreadGroup
 
 ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF = 0, 1, 2
+_CPU_LIMIT = -1
+"""Where ThreadGroup.itimers keeps the timer of RLIMIT_CPU."""
 CPU_POLL_MIN_NS = 1_000_000
 """The shortest time between two looks at a CPU clock."""
 CPU_POLL_IDLE_NS = 10_000_000
@@ -137,6 +140,42 @@ class CpuTimer:
             until_ns += (missed + 1) * self.interval_ns
             self.alarm = CpuAlarm(self.kernel, self._read_ns, until_ns, self._expire)
         send_signal(self.group, SigInfo(SIGVTALRM if self.which == ITIMER_VIRTUAL else SIGPROF, SI_KERNEL))
+
+
+class CpuLimit:
+    """RLIMIT_CPU of one process: SIGXCPU at the soft limit and every second after it, SIGKILL at the hard one."""
+
+    def __init__(self, kernel: Kernel, group: ThreadGroup, soft_s: int, hard_s: int) -> None:
+        self.kernel, self.group, self.hard_s = kernel, group, hard_s
+        self.next_s = soft_s
+        self._alarm = self._arm()
+
+    def cancel(self) -> None:
+        """The limit is lifted, or the process ends."""
+        self._alarm.cancel()
+
+    def _arm(self) -> CpuAlarm:
+        return CpuAlarm(self.kernel, lambda: sum(group_times_ns(self.group)), self.next_s * NSEC_PER_SEC, self._expire)
+
+    def _expire(self) -> None:
+        from kernel.task.signal import send_signal
+
+        if self.next_s >= self.hard_s:
+            send_signal(self.group, SigInfo(SIGKILL, SI_KERNEL))
+            return
+        self.next_s += 1
+        self._alarm = self._arm()
+        send_signal(self.group, SigInfo(SIGXCPU, SI_KERNEL))
+
+
+def limit_cpu_time(kernel: Kernel, group: ThreadGroup) -> None:
+    """Put the RLIMIT_CPU of ``group`` in force, after setrlimit or in a new process (update_rlimit_cpu)."""
+    old = group.itimers.pop(_CPU_LIMIT, None)
+    if old is not None:
+        old.cancel()
+    soft_s, hard_s = group.rlimits.get(RLIMIT_CPU, (RLIM_INFINITY, RLIM_INFINITY))
+    if soft_s != RLIM_INFINITY:
+        group.itimers[_CPU_LIMIT] = CpuLimit(kernel, group, max(soft_s, 1), hard_s)
 
 
 def get_itimer(group: ThreadGroup, which: int) -> tuple[int, int]:

@@ -91,4 +91,8 @@ def exchange(
             for thread in group.threads:
                 if thread.mm is not None:
                     thread.mm.set_stack_limit(new[0])
+        elif number == RLIMIT_CPU:
+            from kernel.task.itimer import limit_cpu_time
+
+            limit_cpu_time(task.kernel, group)
     return old

@@ -296,3 +296,36 @@ FN_TEST(sleeping)
     TEST_SUCC(syscall(SYS_clock_nanosleep, CLOCK_BOOTTIME, TIMER_ABSTIME, &t, NULL));
     TEST_CHECK(now_us(CLOCK_BOOTTIME) >= t.tv_sec * 1000000 + t.tv_nsec / 1000);
 }
+
+FN_TEST(limit_of_cpu_time)
+{
+    /* SIGXCPU at the soft limit and each second after it, SIGKILL at the hard one. */
+    int status = TEST_CHILD_STATUS({
+        unsigned long limit[2] = {1, 2};
+        catch(SIGXCPU);
+        syscall(SYS_prlimit64, 0, 0 /* RLIMIT_CPU */, limit, NULL);
+        while (now_us(CLOCK_PROCESS_CPUTIME_ID) < 900000)
+            ;
+        TEST_EQ(count, 0);
+        while (!count)
+            ;
+        TEST_EQ(count, 1);
+        TEST_EQ(seen.si_code, SI_KERNEL);
+        for (;;)
+            ;
+    });
+    TEST_EQ(status, SIGKILL);
+    status = TEST_CHILD_STATUS({
+        unsigned long limit[2] = {1, 9};
+        signal(SIGXCPU, SIG_DFL);
+        syscall(SYS_prlimit64, 0, 0, limit, NULL);
+        TEST_CHECK(now_us(CLOCK_PROCESS_CPUTIME_ID) < 900000);
+        pid_t pid = fork(); /* inherits the limit, not the time used */
+        if (pid == 0)
+            for (;;)
+                ;
+        waitpid(pid, &status, 0);
+        TEST_EQ(WTERMSIG(status), SIGXCPU);
+    });
+    TEST_EQ(status, 0);
+}
