@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import select
 import socket
@@ -50,9 +51,8 @@ def drop_events(mask: int) -> int:
     return mask & ~(select.POLLRDNORM | select.POLLWRNORM)
 
 
-OPERATIONS = st.lists(
-    st.tuples(st.sampled_from("rw"), st.one_of(st.integers(1, 12), st.integers(1, 9000), st.integers(1, 70000))), max_size=60
-)
+SIZES = st.one_of(st.integers(1, 12), st.integers(1, 9000), st.integers(1, 70000))
+OPERATIONS = st.lists(st.tuples(st.sampled_from("rw"), SIZES), max_size=60)
 
 
 @settings(max_examples=150, deadline=None)
@@ -187,7 +187,7 @@ def test_record_locks_are_sets_of_bytes(steps: list[tuple[int, int, int, int]]) 
                 for byte in range(lock.start, lock.end + 1)}
         assert flat == model[who]
         assert sum(lock.end - lock.start + 1 for lock in ranges) == len(flat)
-        for one, two in zip(ranges, ranges[1:], strict=False):
+        for one, two in itertools.pairwise(ranges):
             assert one.end < two.start and not (one.end + 1 == two.start and one.write == two.write)
 
 
