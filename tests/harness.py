@@ -346,8 +346,9 @@ class Batch:
             if way == "native":
                 whole = run_native(argv, cwd=self.directory, env=self.env, timeout=limit)
             else:
+                options = ["--writable", str(self.directory), *self.options]
                 whole = run_forkyard(argv, odf=int(way[-1]), cwd=self.directory, env=self.env, timeout=limit,
-                                     paranoid=self._paranoid(way), options=["--writable", str(self.directory), *self.options])
+                                     paranoid=self._paranoid(way), options=options)
         except AssertionError as failure:  # keep what the finished cases gave
             whole = Result(str(failure), -1, b"", b"")
         finished = [name for name in self.cases if (self.directory / name / "status").exists()]
