@@ -80,8 +80,11 @@ def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Se
     try:
         from guest.session import CompileError, EngineError, HostInterruptError, LaunchError
     except ImportError as error:
-        say(f"{error}: is Forkyard installed completely? (pip install .)")
-        return FAILED
+        say(f"{str(error).strip().splitlines()[-1]}: is Forkyard installed completely? (pip install .)")
+        return _debug(FAILED)
+    except (MemoryError, OSError) as error:
+        say(f"the host has no memory for Python's own libraries: {str(error) or 'out of memory'}")
+        return _debug(FAILED)
     try:
         options = make_options(**how)
         for name, value in streams.items():

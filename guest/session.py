@@ -285,7 +285,7 @@ def _boot(options: Options, progress: Progress | None) -> Kernel:
     except (OSError, ValueError, OverflowError) as error:
         # mmap() of the guest's memory; ValueError and OverflowError are Python's for sizes beyond the address space.
         wanted = options.memory_bytes >> 20
-        raise MemoryError(f"the host does not give {wanted} MiB of address space: {error}") from error
+        raise MemoryError(f"the host does not give {wanted} MiB of address space for --memory: {error}") from error
 
 
 def _to_stderr(line: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -72,3 +75,14 @@ def test_top_level_is_tidy() -> None:
 
 def _ignored(path: Path) -> bool:
     return path.name in ("build", "dist", "__pycache__") or path.name.endswith(".egg-info")
+
+
+def test_example_runs() -> None:
+    example = str(ROOT / "examples" / "process_tree.py")
+    command = [sys.executable, example, "/bin/busybox", "sh", "-c", "(exit 3); exit 4"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (4, "")
+    first, second = done.stdout.splitlines()
+    assert first.endswith("/bin/busybox: started, exit 4")
+    assert "forked on demand" in second
+    assert second.endswith("exit 3")

@@ -14,7 +14,7 @@ from guest.trace.call import Call, Style
 from guest.trace.numbers import NAMES
 from guest.trace.results import RESULTS, result_text
 from guest.trace.scalars import fd_number, fd_path
-from guest.trace.text import octal_mode
+from guest.trace.text import octal_mode, pointer
 from kernel.syscalls import types as t
 from kernel.syscalls.table import Syscall
 
@@ -51,8 +51,18 @@ class RowPrinter:
             if first_late is None:
                 self.entry = _compile_entry(self.name, printers)
             else:
+                # strace does not look at what was passed in either, once the call has failed
+                args = list(row.args.values())
+                printers = [_unless_failed(p) if i > first_late and isinstance(args[i], t.Struct) else p
+                            for i, p in enumerate(printers)]
                 self.entry = _compile_split(self.name, printers, first_late)
         self.result = RESULTS.get(self.name) or _declared_result(row)
+
+
+def _unless_failed(plain: Printer) -> Printer:
+    show = plain.show
+    assert show is not None
+    return Printer(lambda c, v: pointer(v) if c.failed else show(c, v), late=plain.late)
 
 
 def _printer_or_hex(row: Syscall, arg: t.Arg) -> Printer:

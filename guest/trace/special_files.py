@@ -12,7 +12,7 @@ from guest.trace.structs_fs import dirents, iovec_array
 from guest.trace.structs_task import signal_name
 from guest.trace.structs_tty import ioctl
 from guest.trace.tables import enum_table, flag_table
-from guest.trace.text import buffer, device, file_mode, octal_mode, path, plain_hex, pointer
+from guest.trace.text import buffer, device, file_mode, octal_mode, path, pointer
 
 _O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
@@ -92,12 +92,12 @@ def _futimesat(c: Call) -> str:
 def _sendfile(c: Call) -> str:
     head = f"{fd_text(c, c.regs[0])}, {fd_text(c, c.regs[1])}, "
     offset, count = c.arg(2), c.arg(3)
-    before = one(c, "loff_t", offset)
+    before = one(c, "u64", offset)
     if not offset or not before.startswith("["):
         return f"{head}{before}, {count}"
 
     def rest(c: Call) -> str:
-        changed = f" => {one(c, 'loff_t', offset)}" if c.result and not c.failed else ""
+        changed = f" => {one(c, 'u64', offset)}" if c.result and not c.failed else ""
         return f"{changed}, {count}"
 
     c.rest = rest
@@ -134,7 +134,9 @@ def _fcntl(c: Call) -> str:
         return head
     if command in (0, 1030):
         c.rest = _duplicate
-    if command in (0, 1030, 8, 1031):
+    if command in (0, 1030, 1031):
+        return f"{head}, {argument}"
+    if command == 8:
         return f"{head}, {number}"
     if command == 10:
         return f"{head}, {signal_name(number)}"
@@ -251,7 +253,7 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "futimesat": _futimesat,
     "sendfile": _sendfile,
     "splice": lambda c: f"{_two_offsets(c)}, {flag_table('splice').text(c.uint32(5))}",
-    "copy_file_range": lambda c: f"{_two_offsets(c)}, {plain_hex(c.uint32(5))}",
+    "copy_file_range": lambda c: f"{_two_offsets(c)}, {c.uint32(5)}",
     "preadv": _vector(True, False),
     "pwritev": _vector(False, False),
     "preadv2": _vector(True, True),

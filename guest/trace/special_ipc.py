@@ -114,12 +114,15 @@ def _pselect6(c: Call) -> str:
     return f"{text}, {{sigmask={_sigset_argument(c, address, size)}, sigsetsize={size}}}"
 
 
-def _epoll(c: Call, timeout: str, has_mask: bool) -> str:
-    mask = f", {_sigset_argument(c, c.arg(4), c.arg(5))}, {c.arg(5)}" if has_mask else ""
-
+def _epoll(c: Call, has_timespec: bool, has_mask: bool) -> str:
     def rest(c: Call) -> str:
+        # what is shown after a failure is not looked at, though it was passed in
         events = pointer(c.arg(1)) if c.failed else array(c, "epoll_event", c.arg(1), c.result or 0)
-        return f"{events}, {c.int32(2)}, {timeout}{mask}"
+        timeout = str(c.int32(3))
+        if has_timespec:
+            timeout = pointer(c.arg(3)) if c.failed else one(c, "timespec", c.arg(3))
+        mask = pointer(c.arg(4)) if c.failed else _sigset_argument(c, c.arg(4), c.arg(5))
+        return f"{events}, {c.int32(2)}, {timeout}" + (f", {mask}, {c.arg(5)}" if has_mask else "")
 
     c.rest = rest
     return f"{fd_text(c, c.regs[0])}, "
@@ -322,9 +325,9 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "ppoll": _ppoll,
     "select": lambda c: _select(c, "timeval"),
     "pselect6": _pselect6,
-    "epoll_wait": lambda c: _epoll(c, str(c.int32(3)), False),
-    "epoll_pwait": lambda c: _epoll(c, str(c.int32(3)), True),
-    "epoll_pwait2": lambda c: _epoll(c, one(c, "timespec", c.arg(3)), True),
+    "epoll_wait": lambda c: _epoll(c, False, False),
+    "epoll_pwait": lambda c: _epoll(c, False, True),
+    "epoll_pwait2": lambda c: _epoll(c, True, True),
     "epoll_ctl": _epoll_ctl,
     "pipe2": _pipe2,
     "dup3": lambda c: (f"{fd_text(c, c.regs[0])}, {fd_text(c, c.regs[1])}, "

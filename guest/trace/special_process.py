@@ -11,7 +11,7 @@ from guest.trace.special_prctl import prctl
 from guest.trace.structs import array, one
 from guest.trace.structs_task import signal_name, sigset_text, wait_status_text
 from guest.trace.tables import enum_table, flag_table
-from guest.trace.text import buffer, pointer
+from guest.trace.text import buffer, plain_hex, pointer
 
 _CLONE_PIDFD, _CLONE_SETTLS = 0x1000, 0x80000
 _CLONE_PARENT_SETTID, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100000, 0x200000, 0x1000000
@@ -129,11 +129,11 @@ def _futex_op(op: int) -> str:
 def _futex_wake_op(value: int) -> str:
     op, compare = value >> 28 & 7, value >> 24 & 15
     shift = "FUTEX_OP_OPARG_SHIFT<<28|" if value >> 31 else ""
-    op_text = _WAKE_OPS[op] if op < len(_WAKE_OPS) else f"{op:#x} /* FUTEX_OP_??? */"
-    compare_text = _WAKE_CMPS[compare] if compare < len(_WAKE_CMPS) else f"{compare:#x} /* FUTEX_OP_CMP_??? */"
+    op_text = f"{_WAKE_OPS[op]}<<28" if op < len(_WAKE_OPS) else f"{op:#x}<<28 /* FUTEX_OP_??? */"
+    compare_text = (f"{_WAKE_CMPS[compare]}<<24" if compare < len(_WAKE_CMPS)
+                    else f"{compare:#x}<<24 /* FUTEX_OP_CMP_??? */")
     argument, other = value >> 12 & 0xFFF, value & 0xFFF
-    return (f"{shift}{op_text}<<28|{f'{argument:#x}' if argument else '0'}<<12|{compare_text}<<24|"
-            f"{f'{other:#x}' if other else '0'}")
+    return f"{shift}{op_text}|{plain_hex(argument)}<<12|{compare_text}|{plain_hex(other)}"
 
 
 def _bitset(value: int) -> str:
@@ -251,7 +251,7 @@ def _arch_prctl(c: Call) -> str:
         c.rest = lambda c: pointer(c.arg(1)) if c.failed else one(c, "ptr", c.arg(1))
         return head + ", "
     if code in (0x1001, 0x1002) or code not in enum_table("arch_prctl").names:
-        return f"{head}, {pointer(c.arg(1))}"
+        return f"{head}, {plain_hex(c.arg(1))}"
     if code == 0x1011:
         return head
     return f"{head}, {c.arg(1):#x}" if c.arg(1) else f"{head}, 0"
@@ -277,6 +277,12 @@ def _capget(c: Call) -> str:
 
 def _capset(c: Call) -> str:
     return f"{one(c, 'cap_user_header', c.arg(0))}, {one(c, 'cap_user_data', c.arg(1))}"
+
+
+def _getgroups(c: Call) -> str:
+    size = c.int32(0)
+    c.rest = lambda c: pointer(c.arg(1)) if c.failed or not size else array(c, "gid", c.arg(1), c.result or 0)
+    return f"{size}, "
 
 
 def _getrandom(c: Call) -> str:
@@ -315,5 +321,6 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "execveat": _execveat,
     "capget": _capget,
     "capset": _capset,
+    "getgroups": _getgroups,
     "getrandom": _getrandom,
 }
