@@ -20,16 +20,23 @@ from kernel.syscalls.table import TABLE
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 _libc.ptrace.restype = ctypes.c_long
+_libc.process_vm_readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong,
+                                   ctypes.c_ulong]
+_libc.process_vm_readv.restype = ctypes.c_ssize_t
 _TRACEME, _CONT, _GETREGS, _SYSCALL, _SETOPTIONS, _GETSIGINFO = 0, 7, 12, 24, 0x4200, 0x4202
 _O_TRACESYSGOOD, _O_TRACEEXEC, _O_EXITKILL = 1, 16, 1 << 20
 _ADDR_NO_RANDOMIZE = 0x40000
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
 class HostMemory:
     """The memory of a traced host process, with the calls that ``task.mm`` offers."""
 
     def __init__(self, pid: int) -> None:
-        self.fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+        self.pid = pid
         with open(f"/proc/{pid}/stat") as file:
             stat = file.read().rsplit(")", 1)[1].split()
         self.start_stack = int(stat[25])
@@ -39,12 +46,13 @@ class HostMemory:
         data = b""
         while size > 0:
             step = min(size, 4096 - address % 4096)
-            try:
-                part = os.pread(self.fd, step, address)
-            except (OSError, OverflowError):
-                break
-            data += part
-            if len(part) < step:
+            # like strace, and unlike /proc/PID/mem, this respects PROT_NONE
+            part = ctypes.create_string_buffer(step)
+            local, remote = _Iovec(ctypes.addressof(part), step), _Iovec(address, step)
+            done = _libc.process_vm_readv(self.pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+            if done > 0:
+                data += part.raw[:done]
+            if done < step:
                 break
             address, size = address + step, size - step
         if not data and size > 0:
@@ -119,7 +127,7 @@ def trace_host(argv: list[str], tracer_of: Any, env: dict[str, str] | None = Non
     events = Events()
     tracer = tracer_of(events)
     tracer.attach()
-    task: Any = SimpleNamespace(tid=pid, mm=None, files=None, registers=lambda: _registers(pid))
+    task: Any = SimpleNamespace(tid=pid, mm=None, files=None, dying=False, registers=lambda: _registers(pid))
     inside: SimpleNamespace | None = None
     started = False
     _ptrace(_SYSCALL, pid)
