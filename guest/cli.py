@@ -82,7 +82,10 @@ def trace(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **options: An
 @click.option("--rounds", type=click.IntRange(1, 99), default=5, show_default=True,
               help="Measure each thing that often, in turn, and take the median.")
 @click.option("--no-cold", is_flag=True, help="Leave out the first run ever, which compiles for half a minute.")
-def bench(as_json: bool, markdown: bool, rows: tuple[str, ...], rounds: int, no_cold: bool) -> None:
+@click.option("--best", is_flag=True, help="Show the best value, not the median: for a busy machine.")
+@click.option("--write", metavar="FILE", help="Put the table into FILE (README.md), too.")
+def bench(as_json: bool, markdown: bool, rows: tuple[str, ...], rounds: int, no_cold: bool, best: bool,
+          write: str | None) -> None:
     """Measure speed and memory, side by side with the host.
 
     Each row is one C program run natively, under Forkyard and, where they are installed, under qemu-x86_64 and
@@ -90,7 +93,8 @@ def bench(as_json: bool, markdown: bool, rows: tuple[str, ...], rounds: int, no_
     """
     from guest.bench.command import bench as measure
 
-    leave(measure(as_json, rows, rounds, not no_cold, markdown))
+    leave(measure("json" if as_json else "markdown" if markdown else "table", rows, rounds, cold=not no_cold, best=best,
+                  write=write))
 
 
 @main.command()
@@ -99,11 +103,12 @@ def bench(as_json: bool, markdown: bool, rows: tuple[str, ...], rounds: int, no_
 @click.option("--write", metavar="FILE", help="Bring the table in FILE (README.md) up to date.")
 def syscalls(markdown: bool, missing: bool, write: str | None) -> None:
     """List the system calls of x86-64 Linux and which of them Forkyard has."""
-    from guest.coverage import missing_text, plain_table, readme_table, update
+    from guest.coverage import missing_text, plain_table, readme_table
+    from guest.markers import update
 
     if write is not None:
         try:
-            update(write)
+            update(write, "system calls", readme_table())
         except (OSError, ValueError) as error:
             raise click.ClickException(f"{write}: {getattr(error, 'strerror', None) or error}") from None
         return

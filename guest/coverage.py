@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from pathlib import Path
 
 from guest.trace.numbers import NAMES
 from kernel import syscalls  # noqa: F401 -- fills the table
@@ -20,7 +19,6 @@ _GONE = frozenset((
     "afs_syscall", "tuxcall", "security", "set_thread_area", "get_thread_area", "lookup_dcookie", "epoll_ctl_old",
     "epoll_wait_old", "vserver"))
 LINUX = {number: name for number, (name, _) in NAMES.items() if name not in _GONE}
-BEGIN, END = "<!-- system calls: begin (forkyard syscalls --markdown) -->", "<!-- system calls: end -->"
 
 
 def _family(row: Syscall) -> str:
@@ -77,25 +75,3 @@ def missing_text() -> str:
     """Names of the calls that are not there, filled to lines."""
     return textwrap.fill(" ".join(missing().values()), 100) + "\n"
 
-
-def replace_table(text: str) -> str:
-    """The README's ``text`` with its table as it should be.
-
-    Raises:
-        ValueError: the markers are not there.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError("the README has no markers for the table of system calls")
-    return f"{before}{BEGIN}\n{readme_table()}{END}{after}"
-
-
-def update(path: str) -> None:
-    """Write the table of the file at ``path`` anew.
-
-    Raises:
-        OSError, ValueError: it cannot be read or written, or has no markers.
-    """
-    file = Path(path)
-    file.write_text(replace_table(file.read_text()))

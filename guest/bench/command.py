@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from guest import markers
 from guest.bench import report
 from guest.bench.measure import MeasureError, Times, prefix, reported
 from guest.bench.rows import ROWS, Result, Row
@@ -40,8 +41,16 @@ def results(rows: Sequence[Row], rounds: int) -> Iterator[Result]:
         yield measure_row(row, rounds)
 
 
-def bench(as_json: bool, names: Sequence[str], rounds: int, cold: bool, as_markdown: bool = False) -> int:
-    """Measure and print; returns the exit status: 0 whatever the numbers are."""
+def bench(form: str, names: Sequence[str], rounds: int, *, cold: bool, best: bool, write: str | None) -> int:
+    """Measure and print; returns the exit status: 0 whatever the numbers are.
+
+    Args:
+        form: "table", "markdown" or "json".
+        names: parts of the names of rows; none for all.
+        cold: include the first run ever.
+        best: show the best values, not the medians.
+        write: the file whose table is to be brought up to date.
+    """
     rows = [row for row in ROWS if not names or any(name.lower() in row.name.lower() for name in names)]
     if not cold:
         rows = [row for row in rows if "first run" not in row.name]
@@ -51,6 +60,7 @@ def bench(as_json: bool, names: Sequence[str], rounds: int, cold: bool, as_markd
     done: list[Result] = []
     try:
         for result in results(rows, rounds):
+            result.best = best
             done.append(result)
             cells = report.cells(result)
             print(f"{len(done)}/{len(rows)} {cells[0]}: {', '.join(filter(None, cells[1:-1]))}", file=sys.stderr,
@@ -58,9 +68,15 @@ def bench(as_json: bool, names: Sequence[str], rounds: int, cold: bool, as_markd
     except (BuildError, MeasureError) as error:
         say(str(error))
         return FAILED
-    if as_json:
+    if write is not None:
+        try:
+            markers.update(write, "bench", report.markdown(done))
+        except (OSError, ValueError) as error:
+            say(f"{write}: {error}")
+            return FAILED
+    if form == "json":
         print(report.as_json(done), end="")
-    elif as_markdown:
+    elif form == "markdown":
         print(report.markdown(done), end="")
     else:
         from rich.console import Console

@@ -26,14 +26,14 @@ def number(value: float) -> str:
 
 def cells(result: Result) -> list[str]:
     """A line of the table: what, the columns, Forkyard against each other contestant, the mark."""
-    medians = result.medians
+    values = result.values
     shown = []
-    ours = next(name for name in ("forkyard", "trace") if name in medians)
+    ours = next(name for name in ("forkyard", "trace") if name in values)
     for contestants in COLUMNS.values():
-        value = next((medians[name] for name in contestants if name in medians), None)
+        value = next((values[name] for name in contestants if name in values), None)
         shown.append("" if value is None else f"{number(value)} {result.row.unit}")
-    ratios = ", ".join(f"{number(medians[ours] / medians[name])} × {name}" for name in medians
-                       if name != ours and medians[name] > 0)
+    ratios = ", ".join(f"{number(values[ours] / values[name])} × {name}" for name in values
+                       if name != ours and values[name] > 0)
     mark = result.row.target + {True: " ✓", False: " ✗", None: ""}[result.reached]
     return [result.row.name, *shown, ratios, mark]
 
@@ -57,13 +57,14 @@ def markdown(results: Sequence[Result]) -> str:
     """For the README."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
     lines += ["| " + " | ".join(cells(result)) + " |" for result in results]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", machine()]) + "\n"
 
 
 def as_json(results: Sequence[Result]) -> str:
     """Every value, with medians and ratios."""
     rows: list[dict[str, Any]] = [
-        {"name": r.row.name, "unit": r.row.unit, "median": r.medians, "target": r.row.target, "reached": r.reached,
+        {"name": r.row.name, "unit": r.row.unit, "target": r.row.target, "reached": r.reached,
+         "median": {name: times.median for name, times in r.times.items()},
          "best": {name: times.best for name, times in r.times.items()},
          "values": {name: times.values for name, times in r.times.items()}} for r in results]
     return json.dumps({"machine": machine(), "rows": rows}, indent=2, ensure_ascii=False) + "\n"

@@ -26,7 +26,7 @@ class Row:
     """Nanoseconds of the program in one ``unit``."""
     target: str = ""
     meets: Callable[[dict[str, float]], bool] | None = None
-    """Given the medians: is the mark reached?"""
+    """Given a value for each contestant: is the mark reached?"""
     measure: Callable[[str], list[float]] | None = field(default=None, repr=False)
     """How to get values in another way than from what the program prints; called with the contestant."""
     rounds: int = 0
@@ -54,11 +54,11 @@ def _memory(contestant: str) -> list[float]:
 
 
 def _below(limit: float, contestant: str = "forkyard") -> Callable[[dict[str, float]], bool]:
-    return lambda medians: medians[contestant] <= limit
+    return lambda values: values[contestant] <= limit
 
 
 def _ratio(limit: float, ours: str, theirs: str) -> Callable[[dict[str, float]], bool]:
-    return lambda medians: theirs not in medians or medians[ours] <= limit * medians[theirs]
+    return lambda values: theirs not in values or values[ours] <= limit * values[theirs]
 
 
 ROWS = (
@@ -96,12 +96,15 @@ class Result:
 
     row: Row
     times: dict[str, Times]
+    best: bool = False
+    """Go by the best values instead of the medians."""
 
     @property
-    def medians(self) -> dict[str, float]:
-        return {name: times.median for name, times in self.times.items()}
+    def values(self) -> dict[str, float]:
+        """One value for each contestant, in the row's unit."""
+        return {name: times.best if self.best else times.median for name, times in self.times.items()}
 
     @property
     def reached(self) -> bool | None:
         """None for a row without a mark."""
-        return None if self.row.meets is None else self.row.meets(self.medians)
+        return None if self.row.meets is None else self.row.meets(self.values)
