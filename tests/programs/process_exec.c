@@ -169,7 +169,7 @@ FN_TEST(failed_exec_changes_nothing)
     int status = TEST_CHILD_STATUS({
         TEST_SUCC(dup3(1, 51, O_CLOEXEC));
         signal(SIGUSR1, (void (*)(int))_exit);
-        TEST_ERRNO(execl("/nonexistent", "x", NULL), ENOENT);
+        TEST_ERRNO(execl("/no-such-program", "x", NULL), ENOENT);
         TEST_ERRNO(execl(FILE_OF("junk", "junk"), "x", NULL), ENOEXEC);
         TEST_SUCC(fcntl(51, F_GETFD));
         raise(SIGUSR1);
@@ -219,7 +219,7 @@ FN_TEST(errors)
     TEST_ERRNO(execve("", argv, environ), ENOENT);
     TEST_ERRNO(execve((char *)8, argv, environ), EFAULT);
     TEST_ERRNO(execve(page + TEST_PAGE - 100, argv, environ), EFAULT);
-    TEST_ERRNO(execve("/nonexistent", (char **)8, environ), ENOENT);
+    TEST_ERRNO(execve("/no-such-program", (char **)8, environ), ENOENT);
     TEST_ERRNO(execve("/bin/sh", (char **)8, environ), EFAULT);
     TEST_ERRNO(execve("/bin/sh", argv, (char **)8), EFAULT);
     TEST_ERRNO(execve("/bin/sh", (char *[]){(char *)8, NULL}, environ), EFAULT);
@@ -268,7 +268,7 @@ static struct small_elf small(int n)
     e.phdr[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = 5, .p_vaddr = 0x400000, .p_filesz = sizeof e,
                              .p_memsz = sizeof e, .p_align = 4096};
     memcpy(e.code, exit_7, sizeof exit_7);
-    strcpy(e.text, "/nonexistent/ld.so");
+    strcpy(e.text, "/no/such/dir/ld.so");
     return e;
 }
 
@@ -416,7 +416,7 @@ FN_TEST(scripts)
     TEST_EQ(try_bytes("#! \0x\n", 6), EACCES);
     TEST_EQ(try_bytes("#!\n", 3), ENOEXEC);
     TEST_EQ(try_bytes("#!  \t\n", 6), ENOEXEC);
-    TEST_EQ(try_bytes("#!/nonexistent\n", 15), ENOENT);
+    TEST_EQ(try_bytes("#!/no-such-prog\n", 16), ENOENT);
     TEST_EQ(try_bytes("#!/\n", 4), EACCES);
     memset(out, 'x', 400);
     memcpy(out, "#!/bin/", 7);
@@ -511,7 +511,7 @@ FN_TEST(execveat)
     TEST_EQ(execveat_status(fd, "x", 0), ENOTDIR);
     TEST_EQ(execveat_status(root, self + 1, 0), 0);
     TEST_EQ(execveat_status(root, "", AT_EMPTY_PATH), EACCES);
-    TEST_EQ(execveat_status(root, "nonexistent", 0), ENOENT);
+    TEST_EQ(execveat_status(root, "no-such-program", 0), ENOENT);
     TEST_EQ(execveat_status(fd, "", AT_EMPTY_PATH | 0x8000), EINVAL);
     unlink("link");
     TEST_SUCC(symlink(self, "link"));
