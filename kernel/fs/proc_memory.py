@@ -10,7 +10,7 @@ import numpy as np
 
 from kernel.errno import EFAULT, EINVAL, EIO, ESRCH, Errno
 from kernel.fs.proc_entry import check_access
-from kernel.fs.seqfile import SeekableFile
+from kernel.fs.seqfile import GeneratedFile, SeekableFile
 from kernel.fs.uapi import SEEK_CUR, SEEK_SET
 from kernel.mm import layout
 from kernel.task.capability import CAP_SYS_ADMIN
@@ -208,6 +208,19 @@ def _peek(mm: AddressSpace, start: int, end: int) -> bytes:
         return mm.read_some(start, min(end - start, _MAX_ARGS))
     except Errno:
         return b""
+
+
+class BoundFile(GeneratedFile):
+    """environ and the maps: about the address space that was there at open, empty once it has gone."""
+
+    def __init__(self, dentry: Dentry, flags: int, target: Task) -> None:
+        super().__init__(dentry, flags)
+        self._target, self._mm = target, target.mm
+
+    def try_read(self, task: Task, n: int, pos: int | None = None) -> bytes:
+        if self._mm is None or self._target.mm is not self._mm:
+            return b""
+        return super().try_read(task, n, pos)
 
 
 class MemFile(SeekableFile):

@@ -45,6 +45,20 @@ class _MemoryInode(TaskFile):
         return self._open(dentry, flags, self.target)
 
 
+class _SpaceInode(TaskFile):
+    """A generated file about the address space that was there at open (proc_mem_open)."""
+
+    __slots__ = ()
+
+    def open(self, task: Task, dentry: Dentry, flags: int) -> File:
+        check_access(task, check_alive(self.target))
+        return proc_memory.BoundFile(dentry, flags, self.target)
+
+
+def _space(permissions: int, make: Any) -> Entry:
+    return S_IFREG, permissions, lambda sb, task, name: _SpaceInode(sb, task, name, permissions, make)
+
+
 def _memory(permissions: int, open_: Callable[..., File]) -> Entry:
     return S_IFREG, permissions, lambda sb, task, name: _MemoryInode(sb, task, name, permissions, open_)
 
@@ -54,7 +68,7 @@ _COMMON: dict[str, Entry] = {
     "fdinfo": (S_IFDIR, 0o555, lambda sb, task, name: FdDir(sb, task, info=True)),
     "ns": (S_IFDIR, 0o511, lambda sb, task, name: NamespaceDir(sb, task)),
     "net": (S_IFDIR, 0o555, lambda sb, task, name: proc_net.net_directory(sb)),
-    "environ": _file(0o400, proc_memory.environ, private=True),
+    "environ": _space(0o400, proc_memory.environ),
     "auxv": _file(0o400, proc_memory.auxv, private=True),
     "status": _file(0o444, proc_status.status),
     "personality": _file(0o400, proc_knobs.personality, private=True),
@@ -65,15 +79,15 @@ _COMMON: dict[str, Entry] = {
     "cmdline": _file(0o444, proc_memory.cmdline),
     "stat": _file(0o444, proc_status.stat_of_process),
     "statm": _file(0o444, proc_status.statm),
-    "maps": _file(0o444, proc_memory.maps, private=True),
+    "maps": _space(0o444, proc_memory.maps),
     "mem": _memory(0o600, proc_memory.MemFile),
     "cwd": _link(proc_fd.cwd_dentry),
     "root": _link(proc_fd.root_dentry),
     "exe": _link(proc_fd.exe_dentry),
     "mounts": _file(0o444, proc_mounts.mounts),
     "mountinfo": _file(0o444, proc_mounts.mountinfo),
-    "smaps": _file(0o444, proc_memory.smaps, private=True),
-    "smaps_rollup": _file(0o444, proc_memory.smaps_rollup, private=True),
+    "smaps": _space(0o444, proc_memory.smaps),
+    "smaps_rollup": _space(0o444, proc_memory.smaps_rollup),
     "pagemap": _memory(0o400, proc_memory.PagemapFile),
     "wchan": _file(0o444, proc_status.wchan),
     "stack": _file(0o400, proc_knobs.stack),
