@@ -307,7 +307,7 @@ class Batch:
     A case that takes longer than ``seconds`` is killed by the driver, so the others still run.
     """
 
-    def __init__(self, directory: Path, cases: Mapping[str, Case], seconds: int = 60,
+    def __init__(self, directory: Path, cases: Mapping[str, Case], seconds: int = 200,
                  env: Mapping[str, str] | None = None, options: Sequence[str] = (), paranoid: bool = True) -> None:
         self.directory, self.cases, self.seconds, self.env = directory, dict(cases), seconds, env
         self.options, self.paranoid = options, paranoid
