@@ -319,7 +319,7 @@ def test_no_address_space() -> None:
     done = cli("run", "--memory", "8G", "--", BUSYBOX, "true",
                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30)))
     assert done.returncode == 125
-    assert done.stderr.startswith("forkyard: out of memory: the host does not give 8192 MiB of address space for --memory")
+    assert done.stderr.startswith("forkyard: out of memory: the host does not give 8192 MiB of address space for ")
     assert done.stderr.count("\n") == 1
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from guest.session import Options, Session
 from harness import build
+
+from guest.session import Options, Session
 
 CHECKPOINT = 9999
 
