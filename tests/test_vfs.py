@@ -307,3 +307,22 @@ def test_the_whole_root_writable(tree: Path) -> None:
     assert sorted(os.listdir(tree)) == ["abs", "dangling", "dir", "hard", "loop", "outside", "up"]
     assert k.read_all(b"/outside") == -errno.ENOENT
     assert k.read_all(b"/../secret") == -errno.ENOENT
+
+
+def test_pages_are_read_in_runs(tree: Path) -> None:
+    data = bytes(i * 7 + i // 4096 & 0xFF for i in range(100_001))
+    (tree / "pages").write_bytes(data)
+    k = MiniKernel(str(tree))
+    cache = k.vfs.resolve(k.task, AT_FDCWD, b"/pages").inode.page_cache()
+    cache.write(5 * 4096 + 10, b"here already")
+    for index in (3, 24, 17):
+        cache.fill(index)
+    expected = bytearray(data)
+    expected[5 * 4096 + 10 : 5 * 4096 + 22] = b"here already"
+    assert cache.cached_pages == 25
+    assert cache.read(0, 1 << 20) == bytes(expected)
+    last = cache.page(24)
+    assert bytes(k.memory.page(last))[100_001 - 24 * 4096 :] == bytes(25 * 4096 - 100_001)
+    (tree / "pages").unlink()
+    (tree / "pages").write_bytes(b"another file")
+    assert cache.read(0, 1 << 20) == bytes(expected)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from kernel.errno import EACCES, EIO, EPERM, ESTALE, ETXTBSY, Errno, from_host
-from kernel.fs.hosttree import HostTree, join
+from kernel.fs.hosttree import HostTree, join, read_pages
 from kernel.fs.inode import Inode, Stat, StatFs, SuperBlock
 from kernel.fs.regular import DirectoryFile, RegularFile, check_size
 from kernel.fs.tmpfs import MemSpecial, TmpFs
@@ -479,6 +479,11 @@ class WritableBacking:
                     break
                 done += n
         return done
+
+    def read_pages(self, offset: int, views: list[memoryview]) -> int:
+        """As HostBacking.read_pages."""
+        with _host_errors():
+            return read_pages(self.fd, offset, views)
 
     def write(self, offset: int, data: Any) -> int:
         """Write through; returns the bytes written, which may be fewer when the host's disk is full."""

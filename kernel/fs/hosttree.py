@@ -271,6 +271,13 @@ class HostBacking:
             raise from_host(error) from None
         return done
 
+    def read_pages(self, offset: int, views: list[memoryview]) -> int:
+        """The same into buffers that follow one another in the file."""
+        try:
+            return read_pages(self.tree.use(self), offset, views)
+        except OSError as error:
+            raise from_host(error) from None
+
     def write(self, offset: int, data: Any) -> int:
         """Never called: the overlay keeps what is written."""
         raise Errno(EIO)
@@ -278,6 +285,23 @@ class HostBacking:
     def close(self) -> None:
         """Let go of the host's file."""
         self.tree.drop(self)
+
+
+def read_pages(fd: int, offset: int, views: list[memoryview]) -> int:
+    """preadv(2) until all ``views`` are full or the file ends; returns the bytes read."""
+    done = os.preadv(fd, views, offset)
+    total = sum(map(len, views))
+    while 0 < done < total:
+        skip, rest = done, []
+        for view in views:
+            if skip < len(view):
+                rest.append(view[skip:])
+            skip = max(0, skip - len(view))
+        n = os.preadv(fd, rest, offset + done)
+        if n == 0:
+            break
+        done += n
+    return done
 
 
 def _kind(entry: os.DirEntry[str]) -> int:

@@ -32,6 +32,9 @@ class Backing(Protocol):
     def read_into(self, offset: int, view: memoryview) -> int:
         """Fill ``view`` from the file at ``offset``; returns the bytes read, fewer at its end."""
 
+    def read_pages(self, offset: int, views: list[memoryview]) -> int:
+        """The same into buffers that follow one another in the file."""
+
     def write(self, offset: int, data: Any) -> int:
         """Write through to the file; returns the bytes written."""
 
@@ -105,9 +108,43 @@ class PageCache:
         last = (self.size + PAGE_SIZE - 1) >> PAGE_SHIFT
         start = index & -FAULT_AROUND
         self._reserve(last)
-        for i in range(start, min(start + FAULT_AROUND, last)):
-            if i == index or self.memory.free_frames > FAULT_AROUND:
-                self.page(i)
+        if self.memory.free_frames <= FAULT_AROUND:
+            self.page(index)
+            return
+        stop = min(start + FAULT_AROUND, last)
+        here = self.frames[start:stop].tolist()
+        if self.backing is None:
+            for i, frame in enumerate(here, start):
+                if not frame:
+                    self.page(i)
+            return
+        i = start
+        while i < stop:
+            first = i
+            while i < stop and not here[i - start]:
+                i += 1
+            if i > first:
+                self._read_run(first, i)
+            i += 1
+
+    def _read_run(self, first: int, stop: int) -> None:
+        """Read the absent pages [first, stop) from the backing at once. Raises Errno: the host's."""
+        memory, backing = self.memory, self.backing
+        assert backing is not None
+        got: list[int] = []
+        try:
+            while len(got) < stop - first:
+                got.append(memory.alloc(self._kind, zeroed=True))
+            size = min(stop << PAGE_SHIFT, self.valid_size) - (first << PAGE_SHIFT)
+            views = [memory.page(frame) for frame in got[: max(0, size + PAGE_SIZE - 1 >> PAGE_SHIFT)]]
+            if views:
+                views[-1] = views[-1][: size - (len(views) - 1) * PAGE_SIZE]
+                backing.read_pages(first << PAGE_SHIFT, views)
+        except BaseException:
+            for frame in got:
+                memory.put(frame)
+            raise
+        self.frames[first:stop] = got
 
     # -- read and write --------------------------------------------------------------------------------------------
 
