@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,9 @@ def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Se
         how: the arguments of make_options().
     """
     streams = closed_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until the session takes over, Ctrl-C ends us as it ends any program, and not with Python's traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         from guest.session import CompileError, EngineError, HostInterruptError, LaunchError
     except ImportError as error:
