@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
-from kernel.errno import EACCES, EIO, EPERM, ESTALE, ETXTBSY, Errno, from_host
-from kernel.fs.hosttree import HostTree, join, read_pages
+from kernel.errno import EACCES, EIO, EPERM, ESTALE, ETXTBSY, Errno
+from kernel.fs.hostbacking import WritableBacking, host_errors
+from kernel.fs.hosttree import HostTree, join
 from kernel.fs.inode import Inode, Stat, StatFs, SuperBlock
 from kernel.fs.regular import DirectoryFile, RegularFile, check_size
 from kernel.fs.tmpfs import MemSpecial, TmpFs
-from kernel.fs.uapi import O_ACCMODE, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
+from kernel.fs.uapi import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
     from kernel.fs.file import File
     from kernel.mm.pagecache import PageCache
     from kernel.task.task import Task
-
-
-@contextlib.contextmanager
-def _host_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise from_host(error) from None
 
 
 class HostFs(SuperBlock):
@@ -127,7 +120,7 @@ class _HostInode(Inode):
         """A path of the host that means this very file, whatever its kind."""
         directory, name = self.where()
         tree = self.sb.tree
-        with _host_errors():
+        with host_errors():
             flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(name or b".", flags, dir_fd=tree.directory(directory))
             try:
@@ -245,7 +238,7 @@ class HostFile(_HostInode):
 
     def seek_data_or_hole(self, offset: int, whence: int) -> int:
         self.fsync()
-        with _host_errors():
+        with host_errors():
             return os.lseek(cast(WritableBacking, self.page_cache().backing).fd, offset, whence)
 
     def fsync(self) -> None:
@@ -264,7 +257,7 @@ class HostFile(_HostInode):
             super().setattr(task, **changes)
             return
         fd = cast(WritableBacking, self.cache.backing).fd  # works for a file without a name, too
-        with _host_errors():
+        with host_errors():
             if "uid" in changes or "gid" in changes:
                 os.fchown(fd, changes.get("uid", -1), changes.get("gid", -1))
             if "mode" in changes:
@@ -360,7 +353,7 @@ class HostDir(_HostInode):
         return inode
 
     def create(self, task: Task, name: bytes, mode: int) -> Inode:
-        with _host_errors():
+        with host_errors():
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(name, flags, 0o600, dir_fd=self._host())
             try:
@@ -370,7 +363,7 @@ class HostDir(_HostInode):
         return self._made(task, name)
 
     def mkdir(self, task: Task, name: bytes, mode: int) -> Inode:
-        with _host_errors():
+        with host_errors():
             os.mkdir(name, 0o700, dir_fd=self._host())
         inode = self._made(task, name)
         inode.setattr(task, mode=inode.mode & stat.S_ISGID | mode & 0o1777)
@@ -379,14 +372,14 @@ class HostDir(_HostInode):
     def mknod(self, task: Task, name: bytes, mode: int, rdev: int) -> Inode:
         if mode & S_IFMT not in (S_IFIFO, S_IFSOCK):
             raise Errno(EPERM)
-        with _host_errors():
+        with host_errors():
             os.mknod(name, mode & S_IFMT | 0o600, dir_fd=self._host())
         inode = self._made(task, name)
         inode.setattr(task, mode=mode)
         return inode
 
     def symlink(self, task: Task, name: bytes, target: bytes) -> Inode:
-        with _host_errors():
+        with host_errors():
             os.symlink(target, name, dir_fd=self._host())
         return self._made(task, name)
 
@@ -409,7 +402,7 @@ class HostDir(_HostInode):
             return
         directory, old = cast(_HostInode, inode).where()
         tree = self.sb.tree
-        with _host_errors():
+        with host_errors():
             source = os.dup(tree.directory(directory))
             try:
                 os.link(old, name, src_dir_fd=source, dst_dir_fd=self._host(), follow_symlinks=False)
@@ -418,12 +411,12 @@ class HostDir(_HostInode):
         cast(_HostInode, inode).refresh()
 
     def unlink(self, task: Task, name: bytes, inode: Inode) -> None:
-        with _host_errors():
+        with host_errors():
             os.unlink(name, dir_fd=self._host())
         inode.nlink -= 1
 
     def rmdir(self, task: Task, name: bytes, inode: Inode) -> None:
-        with _host_errors():
+        with host_errors():
             os.rmdir(name, dir_fd=self._host())
         self.sb.tree.forget(join(self.path(), name))
         inode.nlink = 0
@@ -454,57 +447,3 @@ class HostDir(_HostInode):
 
     def open(self, task: Task, dentry: Dentry, flags: int) -> File | Awaitable[File]:
         return DirectoryFile(dentry, flags)
-
-
-class WritableBacking:
-    """The contents of a host file for a page cache that writes through. Its descriptor stays open."""
-
-    def __init__(self, fd: int, writable: bool, readable: bool = True) -> None:
-        self.fd = fd
-        self.writable = writable
-        self.readable = readable
-
-    def allows(self, flags: int) -> bool:
-        """Will the descriptor do for a file opened with ``flags``?"""
-        mode = flags & O_ACCMODE
-        return (self.writable or mode == os.O_RDONLY) and (self.readable or mode == os.O_WRONLY)
-
-    def read_into(self, offset: int, view: memoryview) -> int:
-        """As HostBacking.read_into."""
-        done = 0
-        with _host_errors():
-            while done < len(view):
-                n = os.preadv(self.fd, [view[done:]], offset + done)
-                if n == 0:
-                    break
-                done += n
-        return done
-
-    def read_pages(self, offset: int, views: list[memoryview]) -> int:
-        """As HostBacking.read_pages."""
-        with _host_errors():
-            return read_pages(self.fd, offset, views)
-
-    def write(self, offset: int, data: Any) -> int:
-        """Write through; returns the bytes written, which may be fewer when the host's disk is full."""
-        view = memoryview(data)
-        done = 0
-        while done < len(view):
-            try:
-                done += os.pwrite(self.fd, view[done:], offset + done)
-            except OSError as error:
-                if done:
-                    break
-                raise from_host(error) from None
-        return done
-
-    def truncate(self, size: int) -> None:
-        """Set the host file's size."""
-        with _host_errors():
-            os.ftruncate(self.fd, size)
-
-    def close(self) -> None:
-        """Let go of the host's file."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
