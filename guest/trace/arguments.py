@@ -71,7 +71,8 @@ def printer(row: Syscall, arg: t.Arg) -> Printer:
         size = _reference(row, arg.size)
         if isinstance(arg, t.BufIn):
             return Printer(lambda c, v: buffer(c, v & _M64, size(c)))
-        return Printer(lambda c, v: pointer(v) if c.failed else buffer(c, v & _M64, c.result or 0), late=True)
+        return Printer(lambda c, v: pointer(v) if c.failed else buffer(c, v & _M64, min(c.result or 0, size(c))),
+                       late=True)
     if isinstance(arg, t.IovecIn):  # IovecOut is one too
         count = _reference(row, arg.count)
         if not isinstance(arg, t.IovecOut):

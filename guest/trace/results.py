@@ -10,8 +10,9 @@ from guest.trace.text import date, octal_mode
 
 
 def result_text(c: Call) -> str:
-    """The plain number."""
-    return str(c.result)
+    """The plain number, unsigned."""
+    result = c.result or 0
+    return str(result if result >= 0 else result & 0xFFFFFFFFFFFFFFFF)
 
 
 def hex_result(c: Call) -> str:
@@ -33,6 +34,10 @@ def _time(c: Call) -> str:
     return f"{seconds} ({comment})" if comment else str(seconds)
 
 
+def _clock_state(c: Call) -> str:
+    return f"{c.result} ({enum_table('adjtimex_state').text(c.result or 0)})"
+
+
 def _scheduler(c: Call) -> str:
     return f"{c.result} ({enum_table('sched_policy').text(c.result or 0)})"
 
@@ -48,6 +53,8 @@ RESULTS: dict[str, Callable[[Call], str]] = {
     "prctl": result_text,
     "umask": _umask,
     "time": _time,
+    "adjtimex": _clock_state,
+    "clock_adjtime": _clock_state,
     "sched_getscheduler": _scheduler,
     "personality": _personality,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from guest.trace import special_files, special_ipc, special_memory, special_process
+from guest.trace import special_files, special_ipc, special_memory, special_misc, special_process
 from guest.trace.arguments import Printer, printer
 from guest.trace.call import Call, Style
 from guest.trace.numbers import NAMES
@@ -21,6 +21,7 @@ from kernel.syscalls.table import Syscall
 #: name → entry printer of the calls whose arguments depend on each other.
 SPECIAL: dict[str, Callable[[Call], str]] = {
     **special_files.CALLS, **special_memory.CALLS, **special_process.CALLS, **special_ipc.CALLS,
+    **special_misc.CALLS,
 }
 #: These show the name and nothing of the arguments that their declarations may have.
 _NO_ARGUMENTS = frozenset({"fork", "vfork", "odfork"})

@@ -206,7 +206,7 @@ def _recvfrom(c: Call) -> str:
     before = _length(c, c.arg(5))
 
     def rest(c: Call) -> str:
-        data = pointer(c.arg(1)) if c.failed else buffer(c, c.arg(1), c.result or 0)
+        data = pointer(c.arg(1)) if c.failed else buffer(c, c.arg(1), min(c.result or 0, c.arg(2)))
         text = f"{data}, {c.arg(2)}, {flag_table('msg').text(c.uint32(3))}"
         after = _length(c, c.arg(5))
         if c.failed or before is None or after is None:

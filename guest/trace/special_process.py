@@ -240,10 +240,6 @@ def _sched_getaffinity(c: Call) -> str:
     return f"{c.int32(0)}, {c.arg(1)}, "
 
 
-def _rseq(c: Call) -> str:
-    return (f"{pointer(c.arg(0))}, {c.uint32(1):#x}, {flag_table('rseq_flags').text(c.uint32(2))}, {c.uint32(3):#x}")
-
-
 def _arch_prctl(c: Call) -> str:
     code = c.arg(0)
     head = enum_table("arch_prctl").text(code)
@@ -313,7 +309,6 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "rt_sigtimedwait": _rt_sigtimedwait,
     "sched_getaffinity": _sched_getaffinity,
     "sched_setaffinity": lambda c: f"{c.int32(0)}, {c.arg(1)}, {_cpu_set(c, c.arg(2), c.arg(1))}",
-    "rseq": _rseq,
     "prctl": prctl,
     "arch_prctl": _arch_prctl,
     "timer_create": _timer_create,

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 
 from guest.trace.call import Call
+from guest.trace.tables import flag_table
 from guest.trace.text import dated, pointer
 
 #: name → (bytes, text of one)
@@ -124,7 +125,7 @@ def time_t(c: Call, data: bytes) -> str:
     return f"[{dated(str(seconds), seconds)}]"
 
 
-_timespec = struct.Struct("<qq").unpack
+_timespec = struct.Struct("<qQ").unpack  # strace shows the fraction unsigned
 
 
 @fixed(16, "timespec", "timespec64", "__kernel_timespec")
@@ -159,7 +160,7 @@ def utimes_timeval(c: Call, data: bytes) -> str:
 @fixed(16, "utimbuf")
 def utimbuf(c: Call, data: bytes) -> str:
     """utime(2)'s struct utimbuf."""
-    access, modification = _timespec(data)
+    access, modification = struct.unpack("<qq", data)
     return f"{{actime={dated(str(access), access)}, modtime={dated(str(modification), modification)}}}"
 
 
@@ -192,11 +193,12 @@ def tms(c: Call, data: bytes) -> str:
 @fixed(208, "timex")
 def timex(c: Call, data: bytes) -> str:
     """adjtimex(2)'s struct timex."""
-    modes, offset, freq, maxerror, esterror, status = struct.unpack_from("<Ixxxxqqqqi", data)
+    modes, offset, freq, maxerror, esterror, status = struct.unpack_from("<IxxxxqqqqI", data)
     constant, precision, tolerance, seconds, microseconds, tick, ppsfreq, jitter = struct.unpack_from("<8q", data, 48)
     shift, stabil, jitcnt, calcnt, errcnt, stbcnt, tai = struct.unpack_from("<ixxxxqqqqqi", data, 112)
-    return (f"{{modes={modes:#x}, offset={offset}, freq={freq}, maxerror={maxerror}, esterror={esterror}, "
-            f"status={status:#x}, constant={constant}, precision={precision}, tolerance={tolerance}, "
+    modes_text, status_text = flag_table("adjtimex_modes").text(modes), flag_table("adjtimex_status").text(status)
+    return (f"{{modes={modes_text}, offset={offset}, freq={freq}, maxerror={maxerror}, esterror={esterror}, "
+            f"status={status_text}, constant={constant}, precision={precision}, tolerance={tolerance}, "
             f"time={{tv_sec={seconds}, tv_usec={microseconds}}}, tick={tick}, ppsfreq={ppsfreq}, jitter={jitter}, "
             f"shift={shift}, stabil={stabil}, jitcnt={jitcnt}, calcnt={calcnt}, errcnt={errcnt}, stbcnt={stbcnt}, "
             f"tai={tai}}}")

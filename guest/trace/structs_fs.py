@@ -8,7 +8,7 @@ from guest.trace.call import Call
 from guest.trace.scalars import fd_text
 from guest.trace.structs import fixed, sized
 from guest.trace.tables import enum_table, flag_table
-from guest.trace.text import bytes_text, dated, device, escape, file_mode, octal_mode, pointer
+from guest.trace.text import bytes_text, dated, device, escape, file_mode, octal_mode, plain_hex, pointer
 
 _stat = struct.Struct("<QQQIIIxxxxQqqqqQqQqQ24x").unpack
 
@@ -63,8 +63,9 @@ def statfs(c: Call, data: bytes) -> str:
     kind, bsize, blocks, bfree, bavail, files, ffree, id0, id1, namelen, frsize, flags = struct.unpack_from(
         "<qqQQQQQIIqqq", data)
     return (f"{{f_type={enum_table('fsmagic').text(kind)}, f_bsize={bsize}, f_blocks={blocks}, f_bfree={bfree}, "
-            f"f_bavail={bavail}, f_files={files}, f_ffree={ffree}, f_fsid={{val=[{id0:#x}, {id1:#x}]}}, "
-            f"f_namelen={namelen}, f_frsize={frsize}, f_flags={flag_table('statfs_flags').text(flags)}}}")
+            f"f_bavail={bavail}, f_files={files}, f_ffree={ffree}, "
+            f"f_fsid={{val=[{plain_hex(id0)}, {plain_hex(id1)}]}}, f_namelen={namelen}, f_frsize={frsize}, "
+            f"f_flags={flag_table('statfs_flags').text(flags)}}}")
 
 
 def dirents(c: Call, address: int, size: int, is64: bool) -> str:

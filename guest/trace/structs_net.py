@@ -9,7 +9,7 @@ from guest.trace.call import Call
 from guest.trace.structs import fixed, sized
 from guest.trace.structs_fs import iovec_array
 from guest.trace.tables import enum_table, flag_table
-from guest.trace.text import bytes_text, escape, pointer
+from guest.trace.text import bytes_text, escape, plain_hex, pointer
 
 
 @sized("sockaddr", "sockaddr_storage")
@@ -83,12 +83,13 @@ def _control(c: Call, address: int, size: int) -> str:
         length, level, kind = struct.unpack_from("<Qii", data, offset)
         payload = data[offset + 16 : offset + length] if length >= 16 else b""
         types = {1: "SCM_RIGHTS", 2: "SCM_CREDENTIALS"} if level == 1 else {}
-        kind_text = types.get(kind, f"{kind:#x}")
+        kind_text = types.get(kind, f"{plain_hex(kind)}{' /* SCM_??? */' if level == 1 else ''}")
         item = f"cmsg_len={length}, cmsg_level={enum_table('sockopt_level').text(level)}, cmsg_type={kind_text}"
-        if payload:
+        if payload and kind in types:
             item += f", cmsg_data={_control_data(c, types.get(kind), payload)}"
         items.append("{" + item + "}")
         if length < 16:
+            items.append(f"... /* {address + offset:#x} */")
             break
         offset += (length + 7) & ~7
     return f"[{', '.join(items)}]"

@@ -7,7 +7,7 @@ import struct
 from guest.trace.call import Call
 from guest.trace.structs import fixed, timeval
 from guest.trace.tables import FlagTable, enum_table, flag_table
-from guest.trace.text import fixed_string, pointer
+from guest.trace.text import fixed_string, plain_hex, pointer
 
 _SIGNALS = enum_table("signal").names
 
@@ -82,7 +82,7 @@ def _si_code(signo: int, code: int) -> str:
     names = _CODES_BY_SIGNAL.get(signo, ())
     if 1 <= code <= len(names):
         return names[code - 1]
-    return _SI_CODES.get(code) or (str(code) if code < 0 else f"{code:#x}")
+    return _SI_CODES.get(code) or f"{code & 0xFFFFFFFF:#x}"
 
 
 @fixed(128, "siginfo", "siginfo_t")
@@ -277,15 +277,21 @@ fixed(64, "sigevent")(sigevent_text)
 
 @fixed(48, "sched_attr")
 def sched_attr(c: Call, data: bytes) -> str:
-    """struct sched_attr, its first version."""
-    size, policy, flags, nice, priority, runtime, deadline, period = struct.unpack("<IIQiIQQQ", data)
+    """struct sched_attr: its first version, or with the utilization clamps if its size says that it has them."""
+    size, policy, flags, nice, priority, runtime, deadline, period = struct.unpack_from("<IIQiIQQQ", data)
+    clamps = ""
+    if len(data) >= 56:
+        low, high = struct.unpack_from("<II", data, 48)
+        clamps = f", sched_util_min={low}, sched_util_max={high}"
     return (f"{{size={size}, sched_policy={enum_table('sched_policy').text(policy)}, "
             f"sched_flags={flag_table('sched_attr_flags').text(flags)}, sched_nice={nice}, "
-            f"sched_priority={priority}, sched_runtime={runtime}, sched_deadline={deadline}, sched_period={period}}}")
+            f"sched_priority={priority}, sched_runtime={runtime}, sched_deadline={deadline}, sched_period={period}"
+            f"{clamps}}}")
 
 
 @fixed(24, "futex_waitv")
 def futex_waitv(c: Call, data: bytes) -> str:
     """One waiter of futex_waitv(2)."""
-    value, address, flags, _ = struct.unpack("<QQII", data)
-    return f"{{val={value:#x}, uaddr={pointer(address)}, flags={flag_table('futex2').text(flags)}}}"
+    value, address, flags, reserved = struct.unpack("<QQII", data)
+    tail = f", __reserved={reserved:#x}" if reserved else ""
+    return f"{{val={plain_hex(value)}, uaddr={pointer(address)}, flags={flag_table('futex2').text(flags)}{tail}}}"

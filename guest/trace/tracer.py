@@ -19,6 +19,7 @@ from guest.trace.rows import RowPrinter
 from guest.trace.structs_task import siginfo_text, signal_name
 from guest.trace.summary import Summary
 from guest.trace.text import ERRORS
+from kernel.errno import ERESTART_RESTARTBLOCK
 from kernel.syscalls.table import Syscall
 
 _FLUSH_LINES = 256
@@ -62,6 +63,8 @@ class Tracer:
         self._attached: list[str] = []
         """Messages that wait for the open line to end."""
         self._saw_exec = False
+        self._interrupted: dict[int, str] = {}
+        """What restart_syscall(2) resumes: task → name."""
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -164,6 +167,8 @@ class Tracer:
         if result <= -512 and task.dying:
             self._calls[id(task)] = call  # killed inside: the call never returns
             return
+        if result == -ERESTART_RESTARTBLOCK:
+            self._interrupted[id(task)] = call.printer.name
         call.result = result
         if not (self._quick and self._open is call and not call.shown):
             self._exit_otherwise(call, task.tid, result)
@@ -223,6 +228,9 @@ class Tracer:
         if printer.name not in filters.abbrev:
             style = Style(style.string_limit, True, style.hex_strings, style.fd_paths)
         printer.style = style
+        if printer.name == "restart_syscall":
+            printer.entry = lambda c, r: (
+                f"restart_syscall(<... resuming interrupted {self._interrupted.get(id(c.task), 'system call')} ...>")
         self._rows[number] = printer if printer.name in filters.trace else None
         return self._rows[number]
 
@@ -280,6 +288,7 @@ class Tracer:
                 self._line(tid, f"+++ exited with {status >> 8 & 0xFF} +++")
         assert self._traced is not None
         self._traced.discard(id(task))
+        self._interrupted.pop(id(task), None)
         self._leaders.comms.pop(tid, None)
 
     def _executing_thread(self, leader: Any) -> int | None:
