@@ -33,14 +33,15 @@ from kernel.net.unix import (
 if TYPE_CHECKING:
     from kernel.task.task import Task
 
-MAX_MESSAGE = 1 << 30
-"""More than any send buffer: read(2) and write(2) hand over messages whole."""
 
 
 class MessageSocket(UnixSocket):
     """Sends and receives messages whole."""
 
-    io_chunk = MAX_MESSAGE
+    @property
+    def io_chunk(self) -> int:  # type: ignore[override]
+        """More than any message: read(2) and write(2) hand messages over whole."""
+        return self.sndbuf + 1
 
     def _target(self, task: Task, address: bytes | None) -> UnixSocket:
         """Who gets the message."""

@@ -14,6 +14,7 @@ from kernel.net.uapi import (
     MSG_ERRQUEUE,
     MSG_TRUNC,
     MSG_WAITFORONE,
+    SOCK_STREAM,
     SOCKADDR_STORAGE_SIZE,
 )
 from kernel.net.unix import Message, UnixSocket, pack_address
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 IOV_MAX = 1024
 MAX_RW_COUNT = 0x7FFFF000
+STREAM_PIECE = 1 << 20
+"""What is copied from the program at a time."""
 MAX_CONTROL = 1 << 20
 """Stands for sysctl net.core.optmem_max."""
 
@@ -34,12 +37,15 @@ _MMSGHDR_SIZE = 64
 _NAMELEN_OFFSET, _CONTROLLEN_OFFSET, _FLAGS_OFFSET = 8, 40, 48
 
 
+Iovec = list[tuple[int, int]]
+
+
 class MsgHdr(NamedTuple):
     """struct msghdr, with its vector copied."""
 
     name: int
     namelen: int
-    iov: list[tuple[int, int]]
+    iov: Iovec
     control: int
     controllen: int
 
@@ -60,19 +66,22 @@ def read_msghdr(task: Task, addr: int) -> MsgHdr:
     return MsgHdr(name, min(namelen, SOCKADDR_STORAGE_SIZE), task.mm.read_iovec(iov, count), control, controllen)
 
 
-def gather(task: Task, iov: list[tuple[int, int]]) -> bytes:
-    """The bytes of a vector."""
-    left = MAX_RW_COUNT
+def gather(task: Task, iov: Iovec, start: int, size: int) -> bytes:
+    """``size`` bytes of a vector from byte ``start`` on, or what there is; EFAULT when any is not accessible."""
     parts = []
     for base, length in iov:
-        length = min(length, left)
-        if length:
-            parts.append(task.mm.read(base, length))
-            left -= length
+        if start >= length:
+            start -= length
+            continue
+        n = min(length - start, size)
+        if n <= 0:
+            break
+        parts.append(task.mm.read(base + start, n))
+        start, size = 0, size - n
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def scatter(task: Task, iov: list[tuple[int, int]], data: bytes) -> None:
+def scatter(task: Task, iov: Iovec, data: bytes) -> None:
     """Spread ``data`` over a vector."""
     offset = 0
     for base, length in iov:
@@ -86,12 +95,29 @@ def scatter(task: Task, iov: list[tuple[int, int]], data: bytes) -> None:
 
 
 async def _send(
-    task: Task, file: UnixSocket, data: bytes, flags: int, address: bytes | None, extra: Ancillary | None
+    task: Task, file: UnixSocket, iov: Iovec, flags: int, address: bytes | None, extra: Ancillary | None
 ) -> int:
+    """Send a vector: a message whole, or as far as to see that it is too long; a stream piece by piece."""
+    total = min(sum(length for _base, length in iov), MAX_RW_COUNT)
+    piece = STREAM_PIECE if file.kind == SOCK_STREAM else max(file.sndbuf, 1)
+    done = 0
     file.get()
     try:
-        return await file.send(task, data, flags, address, extra)
+        while True:
+            try:
+                data = gather(task, iov, done, min(piece, total - done))
+                sent = await file.send(task, data, flags, address, extra)
+            except Errno:
+                if done:
+                    return done
+                raise
+            done += sent
+            if done >= total or sent < len(data):
+                return done
+            extra = None
     finally:
+        if extra is not None:
+            extra.drop()
         file.put()
 
 
@@ -102,7 +128,7 @@ async def _send(
 async def sendto(task: Task, sockfd: int, buf: int, len: int, flags: int, dest_addr: int, addrlen: int) -> int:
     file = socket_of(task, sockfd)
     address = read_address(task, dest_addr, addrlen) if dest_addr else None
-    return await _send(task, file, gather(task, [(buf, len)]), flags, address or None, None)
+    return await _send(task, file, [(buf, len)], flags, address or None, None)
 
 
 async def _sendmsg(task: Task, file: UnixSocket, addr: int, flags: int) -> int:
@@ -111,9 +137,8 @@ async def _sendmsg(task: Task, file: UnixSocket, addr: int, flags: int) -> int:
     if header.controllen > MAX_CONTROL:
         raise Errno(ENOBUFS)
     control = task.mm.read(header.control, header.controllen) if header.control and header.controllen else b""
-    data = gather(task, header.iov)
     extra = parse(task, control) if control else None
-    return await _send(task, file, data, flags & ~MSG_CMSG_CLOEXEC, address, extra)
+    return await _send(task, file, header.iov, flags & ~MSG_CMSG_CLOEXEC, address, extra)
 
 
 @syscall(46, "sendmsg", sockfd=Fd, msg=Struct("msghdr", "in"), flags=Flags("msg"))
