@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import trace_corpus
+from harness import build
 from ptrace_host import trace_host
 from trace_normal import RACING, normal
 
@@ -106,6 +107,14 @@ def test_calls_with_real_effects(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     program = [str(python), "-SP", str(PROGRAMS / "trace_calls.py"), "inet"]
     _compare(program, Style(), directories=(tmp_path / "ours", tmp_path / "strace"))
+
+
+@pytest.mark.parametrize("program", ["mem_badptr", "mem_remap", "ipc_epoll", "ipc_splice", "signals_frame"])
+def test_the_programs_of_other_tests(program: str, tmp_path: Path) -> None:
+    """What other tests do to the kernel is what a tracer has to show: bad pointers in every call, odd frames."""
+    for name in ("strace", "ours"):
+        (tmp_path / name).mkdir()
+    _compare([str(build(f"{program}.c"))], Style(), directories=(tmp_path / "ours", tmp_path / "strace"))
 
 
 def test_longer_strings_and_hexadecimal(tmp_path: Path) -> None:
