@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errno import EAGAIN, EINVAL, Errno
+from kernel.errno import EAGAIN, EFAULT, EINVAL, Errno
 from kernel.fs.anon import AnonFile
 from kernel.fs.pollmask import POLLERR, POLLIN, POLLOUT
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
@@ -20,6 +20,8 @@ EFD_SEMAPHORE = 1
 
 class EventFile(AnonFile):
     """The counter; invariant: 0 <= counter < 2**64 - 1."""
+
+    write_unit = 8
 
     def __init__(self, task: Task, count: int, flags: int, semaphore: bool) -> None:
         super().__init__(task, O_RDWR | flags & O_NONBLOCK, b"eventfd")
@@ -38,6 +40,10 @@ class EventFile(AnonFile):
         self.counter -= taken
         self.queue.wake()
         return taken.to_bytes(8, "little")
+
+    def unread(self, data: bytes, done: int) -> int:
+        """The count has been taken, whether it arrived or not."""
+        raise Errno(EFAULT)
 
     async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
         while (data := self.try_read(task, n)) is None:

@@ -45,6 +45,8 @@ class File:
     """Has a position: pread, pwrite and lseek do not fail with ESPIPE."""
     io_chunk = 1 << 20
     """The read and write calls move at most so many bytes at a time; whole messages need more (datagram sockets)."""
+    write_unit = 1
+    """Where only part of the program's buffer can be read, write takes whole units of so many bytes, or fails."""
 
     def __init__(
         self, flags: int, inode: Inode | None = None, label: bytes = b"", dentry: Dentry | None = None

@@ -207,6 +207,7 @@ class PipeFile(File):
     """One end of a pipe, or both for a FIFO opened O_RDWR."""
 
     pollable = True
+    write_unit = PAGE_SIZE
 
     def __init__(self, pipe: Pipe, flags: int, inode: Any, label: bytes = b"", dentry: Any = None) -> None:
         super().__init__(flags, inode, label, dentry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernel.errno import EAGAIN, EINVAL, Errno
+from kernel.errno import EAGAIN, EFAULT, EINVAL, Errno
 from kernel.fs.anon import AnonFile
 from kernel.fs.pollmask import POLLIN
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
@@ -105,6 +105,10 @@ class TimerFile(AnonFile):
         self._catch_up()
         ticks, self.ticks = self.ticks, 0
         return ticks.to_bytes(8, "little")
+
+    def unread(self, data: bytes, done: int) -> int:
+        """The ticks have been taken, whether they arrived or not."""
+        raise Errno(EFAULT)
 
     async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
         while (data := self.try_read(task, n)) is None:

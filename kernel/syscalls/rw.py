@@ -86,6 +86,16 @@ def _deliver(task: Task, file: File, buf: int, data: bytes) -> int:
     return done if done == len(data) else file.unread(data, done)
 
 
+def _fetch(task: Task, file: File, buf: int, count: int) -> bytes:
+    """What a write takes of the program's buffer: all, or the whole units before what cannot be read."""
+    data: bytes = task.mm.read_some(buf, count)
+    if len(data) < count and file.write_unit > 1:
+        data = data[: len(data) // file.write_unit * file.write_unit]
+        if not data:
+            raise Errno(EFAULT)
+    return data
+
+
 @syscall(1, "write", blocking=True, fd=Fd, buf=BufIn("count"), count=Size)
 def write(task: Task, fd: int, buf: int, count: int) -> int | Awaitable[int]:
     file = task.files.get(fd)
@@ -99,7 +109,7 @@ def write(task: Task, fd: int, buf: int, count: int) -> int | Awaitable[int]:
         return file.write_user(task, buf, count)
     if count > file.io_chunk:
         return _write_stream(task, file, buf, count)
-    data = task.mm.read_some(buf, count) if count else b""
+    data = _fetch(task, file, buf, count) if count else b""
     done = file.try_write(task, data)
     return _write_later(task, file, data) if done is None else done
 
@@ -119,7 +129,7 @@ async def _write_stream(task: Task, file: File, buf: int, count: int) -> int:
     chunk = file.io_chunk
     while True:
         try:
-            data = task.mm.read_some(buf + done, min(count - done, chunk)) if count else b""
+            data = _fetch(task, file, buf + done, min(count - done, chunk)) if count else b""
             taken = await file.write(task, data)
         except Errno:
             if done:

@@ -12,6 +12,7 @@ from kernel.net.uapi import (
     MSG_CMSG_CLOEXEC,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
+    MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITFORONE,
     SOCK_STREAM,
@@ -190,7 +191,12 @@ async def recvfrom(task: Task, sockfd: int, buf: int, len: int, flags: int, src_
     message = await _recv(task, file, min(len, MAX_RW_COUNT), flags)
     message.extra.drop()
     if message.data:
-        task.mm.write(buf, message.data)
+        try:
+            task.mm.write(buf, message.data)
+        except Errno:
+            if not flags & MSG_PEEK:
+                file.unread(message.data, 0)
+            raise
     if src_addr:
         write_address(task, pack_address(message.name) if message.name else b"", src_addr, addrlen)
     return _result(message, flags)
