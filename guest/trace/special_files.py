@@ -35,7 +35,8 @@ def _openat(c: Call) -> str:
 
 
 def _openat2(c: Call) -> str:
-    return f"{at_fd_text(c, c.regs[0])}, {path(c, c.arg(1))}, {one(c, 'open_how', c.arg(2))}, {c.arg(3)}"
+    how = one(c, "open_how", c.arg(2)) if c.arg(3) >= 24 else pointer(c.arg(2))
+    return f"{at_fd_text(c, c.regs[0])}, {path(c, c.arg(1))}, {how}, {c.arg(3)}"
 
 
 def _node(c: Call, mode_index: int) -> str:
@@ -248,6 +249,8 @@ CALLS: dict[str, Callable[[Call], str]] = {
     "getdents64": _getdents(True),
     "getdents": _getdents(False),
     "getcwd": _getcwd,
+    "truncate": lambda c: f"{path(c, c.arg(0))}, {c.arg(1)}",
+    "ftruncate": lambda c: f"{fd_text(c, c.regs[0])}, {c.arg(1)}",
     "utimensat": _utimensat,
     "utimes": _utimes,
     "futimesat": _futimesat,

@@ -277,7 +277,7 @@ def _capset(c: Call) -> str:
 
 def _getgroups(c: Call) -> str:
     size = c.int32(0)
-    c.rest = lambda c: pointer(c.arg(1)) if c.failed or not size else array(c, "gid", c.arg(1), c.result or 0)
+    c.rest = lambda c: pointer(c.arg(1)) if c.failed else array(c, "gid", c.arg(1), c.result or 0 if size else 0)
     return f"{size}, "
 
 

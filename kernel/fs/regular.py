@@ -79,10 +79,10 @@ def check_size(task: Task | None, inode: Inode, size: int) -> None:
 
 
 def exceed_file_size(task: Task) -> None:
-    """RLIMIT_FSIZE: SIGXFSZ to the thread, EFBIG for the call."""
+    """RLIMIT_FSIZE: SIGXFSZ to the thread, as from itself (send_sig), EFBIG for the call."""
     from kernel.task.signal import SigInfo, send_signal
 
-    send_signal(task, SigInfo(SIGXFSZ))
+    send_signal(task, SigInfo.from_task(task, SIGXFSZ))
     raise Errno(EFBIG)
 
 
