@@ -56,62 +56,32 @@ from emu.layout import (
     STOP_FAULT,
 )
 from emu.memory import Memory, Reservation
+from emu.registers import (
+    FPCW,
+    FPTAG,
+    FS_BASE,
+    GPR_IDS,
+    GS_BASE,
+    MXCSR,
+    R8,
+    RAX,
+    RCX,
+    RDI,
+    RDX,
+    RFLAGS,
+    RIP,
+    RSI,
+    RSP,
+    RegisterFile,
+    Registers,
+)
 
-_RAX, _RBP, _RBX, _RCX, _RDI, _RDX, _RIP, _RSI, _RSP = 35, 36, 37, 38, 39, 40, 41, 43, 44
-_R8, _ST0, _XMM0 = 106, 114, 122
-_CR0, _CR4 = 50, 54
-_FPSW, _FPCW, _FPTAG, _MSR, _MXCSR, _FS_BASE, _GS_BASE, _RFLAGS = 31, 246, 247, 248, 249, 250, 251, 253
-_FIP, _FDP, _FOP = 254, 256, 258
-
+_CR4, _MSR = 54, 248
 _CR4_VALUE = 1 << 5 | 1 << 9 | 1 << 10  # PAE, OSFXSR, OSXMMEXCPT
 _MSR_EFER, _MSR_STAR = 0xC0000080, 0xC0000081
 _EFER_VALUE = 1 | 1 << 8 | 1 << 10 | 1 << 11  # SCE, LME, LMA, NXE
 _USER_RFLAGS = 0x202
-_MXCSR_MASK = 0xFFFF
 _NOWHERE = 0x1000
-
-_GPR_IDS = (_RAX, _RBX, _RCX, _RDX, _RSI, _RDI, _RBP, _RSP, *range(_R8, _R8 + 8), _RIP, _RFLAGS, _FS_BASE, _GS_BASE)
-GPR_NAMES = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-             "r15", "rip", "rflags", "fs_base", "gs_base")
-#: Order matters for writing: FPSW holds TOP, by which the ST registers are found.
-_FPU_IDS = (_FPCW, _FPSW, _FPTAG, _FOP, _FIP, _FDP, _MXCSR, *range(_ST0, _ST0 + 8), *range(_XMM0, _XMM0 + 16))
-
-
-class Registers:
-    """A copy of the user-mode registers: GPR_NAMES as unsigned integers, ``fxsave`` as 512 bytes (FXSAVE64)."""
-
-    __slots__ = (*GPR_NAMES, "fxsave")
-
-    rax: int
-    rbx: int
-    rcx: int
-    rdx: int
-    rsi: int
-    rdi: int
-    rbp: int
-    rsp: int
-    r8: int
-    r9: int
-    r10: int
-    r11: int
-    r12: int
-    r13: int
-    r14: int
-    r15: int
-    rip: int
-    rflags: int
-    fs_base: int
-    gs_base: int
-    fxsave: bytes
-
-    def __init__(self, values: tuple[int, ...], fxsave: bytes) -> None:
-        for name, value in zip(GPR_NAMES, values, strict=True):
-            setattr(self, name, value)
-        self.fxsave = fxsave
-
-    def values(self) -> list[int]:
-        """The general registers in the order of GPR_NAMES."""
-        return [getattr(self, name) for name in GPR_NAMES]
 
 
 class Context:
@@ -151,6 +121,7 @@ class Cpu:
         self.uc = handle
         self.current: Any = None
         self._free_contexts: list[Context] = []
+        self.register_file = RegisterFile(library)
         for slot, name in ((M_EMU_START, "uc_emu_start"), (M_EMU_STOP, "uc_emu_stop"), (M_REG_READ, "uc_reg_read"),
                            (M_REG_READ_BATCH, "uc_reg_read_batch"), (M_REG_WRITE, "uc_reg_write"),
                            (M_REG_WRITE_BATCH, "uc_reg_write_batch"), (M_CTL, "uc_ctl")):
@@ -239,34 +210,24 @@ class Cpu:
 
     def get_registers(self, task: Any) -> Registers:
         """A copy of the task's registers, a pending result included in RAX."""
-        read, owner = self._accessor(task, "read")
-        values = []
-        cell = ctypes.c_uint64()
-        for register in _GPR_IDS:
-            cell.value = 0
-            read(owner, register, ctypes.byref(cell))
-            values.append(cell.value)
-        if task is self.current:
-            values[16] = self.slots[M_RIP >> 3] & 0xFFFFFFFFFFFFFFFF
+        live = task is self.current
+        registers = self.register_file.read(self.uc if live else task.context.handle, live)
+        if live:
+            rip = self.slots[M_RIP >> 3]
             has_result, result = self.slots[M_HAS_RESULT >> 3], self.slots[M_RESULT >> 3]
         else:
-            values[16] = task.context.rip & 0xFFFFFFFFFFFFFFFF
-            has_result, result = task.context.has_result, task.context.result
+            rip, has_result, result = task.context.rip, task.context.has_result, task.context.result
+        registers.rip = rip & 0xFFFFFFFFFFFFFFFF
         if has_result:
-            values[0] = result & 0xFFFFFFFFFFFFFFFF
-        return Registers(tuple(values), self._read_fpu(read, owner))
+            registers.rax = result & 0xFFFFFFFFFFFFFFFF
+        return registers
 
     def set_registers(self, task: Any, registers: Registers) -> None:
         """Replace the task's registers; a pending result is overridden by ``registers.rax``."""
-        write, owner = self._accessor(task, "write")
-        cell = ctypes.c_uint64()
-        for register, value in zip(_GPR_IDS, registers.values(), strict=True):
-            if register != _RIP:
-                cell.value = value
-                write(owner, register, ctypes.byref(cell))
-        self._write_fpu(write, owner, registers.fxsave)
+        live = task is self.current
+        self.register_file.write(self.uc if live else task.context.handle, live, registers)
         rip = registers.rip - (1 << 64) if registers.rip >> 63 else registers.rip
-        if task is self.current:
+        if live:
             self.slots[M_RIP >> 3] = rip
             self.slots[M_HAS_RESULT >> 3] = 0
         else:
@@ -287,7 +248,7 @@ class Cpu:
                 task.context = self._new_context()
         self.library.c.uc_context_restore(self.uc, self._clean.handle)
         cell = ctypes.c_uint64(rsp)
-        self.library.c.uc_reg_write(self.uc, _RSP, ctypes.byref(cell))
+        self.library.c.uc_reg_write(self.uc, RSP, ctypes.byref(cell))
         self.slots[M_RIP >> 3] = rip
         self.slots[M_HAS_RESULT >> 3] = 0
 
@@ -304,7 +265,7 @@ class Cpu:
             holder = _Holder(context)
             self.set_registers(holder, registers)
         context.result, context.has_result = 0, 1
-        for register, value in ((_RSP, rsp), (_FS_BASE, fs_base)):
+        for register, value in ((RSP, rsp), (FS_BASE, fs_base)):
             if value is not None:
                 cell = ctypes.c_uint64(value)
                 c.uc_context_reg_write(context.handle, register, ctypes.byref(cell))
@@ -330,53 +291,12 @@ class Cpu:
         context.has_result = slots[M_HAS_RESULT >> 3]
         context.result = slots[M_RESULT >> 3]
 
-    def _accessor(self, task: Any, verb: str) -> tuple[Any, Any]:
-        if task is self.current:
-            return getattr(self.library.c, f"uc_reg_{verb}"), self.uc
-        return getattr(self.library.c, f"uc_context_reg_{verb}"), task.context.handle
-
-    def _read_fpu(self, read: Any, owner: Any) -> bytes:
-        cell = ctypes.create_string_buffer(16)
-        values = []
-        for register in _FPU_IDS:
-            ctypes.memset(cell, 0, 16)
-            read(owner, register, cell)
-            values.append(cell.raw)
-        word = [int.from_bytes(v[:8], "little") for v in values[:7]]
-        tag = 0
-        for i in range(8):
-            # FXSAVE keeps one bit a register: valid or not; the full tag word says 3 for empty.
-            tag |= ((word[2] >> (2 * i)) & 3 != 3) << i
-        image = struct.pack("<HHBxHQQII", word[0] & 0xFFFF, word[1] & 0xFFFF, tag, word[3] & 0x7FF, word[4], word[5],
-                            word[6] & 0xFFFFFFFF, _MXCSR_MASK)
-        image += b"".join(v[:10] + bytes(6) for v in values[7:15])
-        image += b"".join(values[15:31])
-        return image.ljust(512, b"\0")
-
-    def _write_fpu(self, write: Any, owner: Any, image: bytes) -> None:
-        fpcw, fpsw, tag, fop, fip, fdp, mxcsr, _ = struct.unpack_from("<HHBxHQQII", image)
-        full_tag = 0
-        for i in range(8):
-            full_tag |= (0 if tag >> i & 1 else 3) << (2 * i)
-        # A set exception bit that is masked off for user mode would make the next store of MXCSR fault.
-        words = (fpcw, fpsw, full_tag, fop, fip, fdp, mxcsr & _MXCSR_MASK)
-        cell = ctypes.create_string_buffer(16)
-        for register, value in zip(_FPU_IDS[:7], words, strict=True):
-            cell.raw = value.to_bytes(16, "little")
-            write(owner, register, cell)
-        for i, register in enumerate(_FPU_IDS[7:]):
-            cell.raw = image[32 + 16 * i : 48 + 16 * i]
-            write(owner, register, cell)
-        # Writing ST marks the register valid; the tags go last.
-        cell.raw = full_tag.to_bytes(16, "little")
-        write(owner, _FPTAG, cell)
-
     def _prepare_batches(self) -> None:
         """The id and address arrays that the system call hook hands to uc_reg_*_batch."""
         m, memory = self.memory.m, self.memory
-        ids_in = (_RAX, _RDI, _RSI, _RDX, _R8 + 2, _R8, _R8 + 1, _RIP, _RFLAGS)
+        ids_in = (RAX, RDI, RSI, RDX, R8 + 2, R8, R8 + 1, RIP, RFLAGS)
         slots_in = [M_REGS + 8 * i for i in range(7)] + [M_SYSCALL_RIP, M_SYSCALL_FLAGS]
-        ids_out, slots_out = (_RCX, _R8 + 3, _RAX), (M_RCX, M_R11, M_RESULT)
+        ids_out, slots_out = (RCX, R8 + 3, RAX), (M_RCX, M_R11, M_RESULT)
         self._batches: list[Any] = [
             (ctypes.c_int * 9)(*ids_in), (ctypes.c_void_p * 9)(*(m + s for s in slots_in)),
             (ctypes.c_int * 3)(*ids_out), (ctypes.c_void_p * 3)(*(m + s for s in slots_out)),
@@ -399,18 +319,18 @@ class Cpu:
         control = ctypes.c_uint64()
         c.uc_reg_read(self.uc, _CR4, ctypes.byref(control))
         write(_CR4, control.value | _CR4_VALUE)
-        write(_RCX, _NOWHERE)
-        write(_R8 + 3, _USER_RFLAGS)
+        write(RCX, _NOWHERE)
+        write(R8 + 3, _USER_RFLAGS)
         memory.set(M_STOP, STOP_ENTERING)
         c.uc_emu_start(self.uc, GATE & 0xFFFFFFFFFFFFFFFF, 0, 0, 0)
         # No table maps the target: the fetch that fails there shows that SYSRETQ was executed.
         if memory.get(M_STOP) != STOP_FAULT or memory.get(M_FAULT_PAGE) != _NOWHERE:
             raise EngineError("the engine did not enter user mode")
-        for register in (*_GPR_IDS[:16], _FS_BASE, _GS_BASE):
+        for register in (*GPR_IDS[:16], FS_BASE, GS_BASE):
             write(register, 0)
-        write(_FPCW, 0x37F)
-        write(_FPTAG, 0xFFFF)
-        write(_MXCSR, 0x1F80)
+        write(FPCW, 0x37F)
+        write(FPTAG, 0xFFFF)
+        write(MXCSR, 0x1F80)
         memory.set(M_FLUSH, 1)
 
 

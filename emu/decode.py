@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emu.cpu import Registers
+from emu.registers import Registers
 
 _PAGE = 4096
 _capstone: Any = None

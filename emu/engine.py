@@ -52,6 +52,8 @@ class Library:
             "uc_context_restore": [p, p],
             "uc_context_reg_write": [p, ctypes.c_int, p],
             "uc_context_reg_read": [p, ctypes.c_int, p],
+            "uc_context_reg_read_batch": [p, p, p, ctypes.c_int],
+            "uc_context_reg_write_batch": [p, p, p, ctypes.c_int],
             "uc_context_free": [p],
         }.items():
             function = getattr(self.c, name)

@@ -18,7 +18,7 @@ from kernel.errno import EINTR, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTN
 from kernel.task.signals import SA_RESTART
 
 if TYPE_CHECKING:
-    from emu.cpu import Registers
+    from emu.registers import Registers
 
 SYS_RESTART_SYSCALL = 219
 SYSCALL_INSN_BYTES = 2

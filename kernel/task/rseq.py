@@ -14,7 +14,7 @@ from kernel.task.siginfo import SigInfo
 from kernel.task.signals import SI_KERNEL, SIGSEGV
 
 if TYPE_CHECKING:
-    from emu.cpu import Registers
+    from emu.registers import Registers
     from kernel.task.task import Task
 
 _ORIGINAL_SIZE = 32

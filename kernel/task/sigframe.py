@@ -33,7 +33,7 @@ from kernel.task.signals import (
 )
 
 if TYPE_CHECKING:
-    from emu.cpu import Registers
+    from emu.registers import Registers
     from kernel.task.siginfo import SigInfo
     from kernel.task.sigqueue import Action
     from kernel.task.task import Task

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from kernel.task.wait import Sleep, WaitQueue
 
 if TYPE_CHECKING:
-    from emu.cpu import Context, Registers
+    from emu.cpu import Context
+    from emu.registers import Registers
     from kernel.fs.fdtable import FdTable
     from kernel.fs.namei import FsContext
     from kernel.kernel import Kernel
