@@ -83,8 +83,8 @@ def normal(lines: list[str]) -> list[str]:
 
 
 #: Which child is reaped first, and whether its SIGCHLD comes before or after, depends on scheduling; how often
-#: mkstemp draws random bytes, on what it draws.
-RACING = re.compile(r"^(wait4\(|--- SIGCHLD |rt_sigreturn\(|getrandom\()")
+#: mkstemp draws random bytes, on what it draws; when a heap grows, on addresses where these are hashed (python).
+RACING = re.compile(r"^(wait4\(|--- SIGCHLD |rt_sigreturn\(|getrandom\(|brk\(|mmap\(NULL, SIZE|munmap\(ADDR, SIZE)")
 
 
 def processes(log: str) -> list[list[str]]:
