@@ -65,10 +65,9 @@ def test_stdin_is_passed_through(odf: int) -> None:
     check([program_cases.BUSYBOX, "md5sum"], odf=[odf], stdin=data)
 
 
-def test_exit_status_of_signals(odf: int) -> None:
-    for signal_number in (1, 2, 3, 6, 9, 11, 13, 15):
-        check([program_cases.BUSYBOX, "sh", "-c", f"kill -{signal_number} $$"], odf=[odf], status=128 + signal_number)
-        break  # the others are in guest programs: one process each is dear
+def test_exit_status_of_signals() -> None:
+    for number, odf in ((1, 0), (9, 1), (11, 0), (15, 1)):
+        check([program_cases.BUSYBOX, "sh", "-c", f"kill -{number} $$"], odf=[odf], status=128 + number)
 
 
 def test_use_odf_switch(scratch: Path) -> None:
