@@ -22,8 +22,9 @@ from kernel.fs.eventfd import EventFile
 from kernel.fs.pipe import Pipe, new_pipe
 from kernel.fs.pollmask import EPOLLET, POLLIN
 from kernel.fs.uapi import O_DIRECT, O_NONBLOCK
+from kernel.net.address import pack_address, parse_address
 from kernel.net.uapi import SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM
-from kernel.net.unix import new_socket, pack_address, parse_address
+from kernel.net.unix import new_socket
 from kernel.task.cred import Credentials
 
 

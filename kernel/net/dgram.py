@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errno import ECONNREFUSED, EMSGSIZE, ENOTCONN, EOPNOTSUPP, EPIPE, Errno
 from kernel.net.scm import Ancillary
+from kernel.net.skb import MAX_FRAGS_SIZE, PAGE_SIZE, SKB_MAX_ALLOC, Message, Skb, truesize
 from kernel.net.uapi import (
     AF_UNSPEC,
     MSG_OOB,
@@ -16,19 +17,7 @@ from kernel.net.uapi import (
     SOCK_DGRAM,
     SOCK_SEQPACKET,
 )
-from kernel.net.unix import (
-    ESTABLISHED,
-    MAX_FRAGS_SIZE,
-    PAGE_SIZE,
-    SKB_MAX_ALLOC,
-    UNCONNECTED_STATE,
-    ListeningSocket,
-    Message,
-    Skb,
-    UnixSocket,
-    may_send,
-    truesize,
-)
+from kernel.net.unix import ESTABLISHED, UNCONNECTED_STATE, ListeningSocket, UnixSocket, may_send
 
 if TYPE_CHECKING:
     from kernel.task.task import Task

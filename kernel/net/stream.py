@@ -8,6 +8,7 @@ from kernel.errno import EAGAIN, EINVAL, EISCONN, ENOTCONN, EOPNOTSUPP, EPIPE, E
 from kernel.fs.pipe import broken_pipe
 from kernel.fs.uapi import O_NONBLOCK
 from kernel.net.scm import Ancillary
+from kernel.net.skb import PAGE_SIZE, SKB_MAX_HEAD, Message, Skb, truesize
 from kernel.net.uapi import (
     MSG_NOSIGNAL,
     MSG_OOB,
@@ -18,7 +19,7 @@ from kernel.net.uapi import (
     SEND_SHUTDOWN,
     SOCK_STREAM,
 )
-from kernel.net.unix import ESTABLISHED, PAGE_SIZE, SKB_MAX_HEAD, ListeningSocket, Message, Skb, truesize
+from kernel.net.unix import ESTABLISHED, ListeningSocket
 
 if TYPE_CHECKING:
     from kernel.task.task import Task

@@ -8,7 +8,6 @@ unix(7). The two ways to send and receive are in ``kernel.net.stream`` and ``ker
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -41,9 +40,10 @@ from kernel.fs.pollmask import (
     POLLWRNORM,
 )
 from kernel.fs.uapi import AT_FDCWD, MAY_WRITE, O_NONBLOCK, O_RDWR, S_IFSOCK
+from kernel.net.address import parse_address
 from kernel.net.scm import UNCONNECTED, Ancillary, Ucred, ucred_of
+from kernel.net.skb import Message, Skb
 from kernel.net.uapi import (
-    AF_UNIX,
     MSG_DONTWAIT,
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
@@ -53,7 +53,6 @@ from kernel.net.uapi import (
     SOCK_DGRAM,
     SOCK_SEQPACKET,
     SOCK_STREAM,
-    SOCKADDR_UN_SIZE,
     SOMAXCONN,
 )
 from kernel.task.wait import WaitQueue, sleep
@@ -67,39 +66,6 @@ UNCONNECTED_STATE, LISTEN, ESTABLISHED = "unconnected", "listening", "establishe
 WMEM_DEFAULT = 212992
 MAX_DGRAM_QLEN = 10
 """net.unix.max_dgram_qlen: what an unconnected receiver queues before senders wait."""
-PAGE_SIZE = 4096
-_SKB_OVERHEAD = 256
-"""sizeof(struct sk_buff), rounded as its slab is."""
-_SHARED_INFO = 320
-SKB_MAX_HEAD = PAGE_SIZE - _SHARED_INFO
-SKB_MAX_ALLOC = 4 * PAGE_SIZE - _SHARED_INFO
-MAX_FRAGS_SIZE = 17 * PAGE_SIZE
-
-
-def truesize(linear: int, paged: int) -> int:
-    """Bytes charged for a buffer with ``linear`` bytes in its head and ``paged`` in page fragments."""
-    head = 1 << max(linear + _SHARED_INFO - 1, 511).bit_length()
-    return _SKB_OVERHEAD + head + (paged + PAGE_SIZE - 1 & -PAGE_SIZE)
-
-
-@dataclass(eq=False, slots=True)
-class Skb:
-    """One buffer in a receive queue; ``start`` bytes of it have been read."""
-
-    data: bytes
-    size: int
-    """What it is charged (truesize)."""
-    sender: UnixSocket
-    extra: Ancillary
-    name: bytes | None
-    start: int = 0
-
-    def free(self) -> None:
-        """It has been read, or thrown away."""
-        self.extra.drop()
-        self.sender.uncharge(self.size)
-
-
 class _Names:
     """The abstract socket names of one kernel."""
 
@@ -116,26 +82,6 @@ def _names(kernel: Any) -> _Names:
     if names is None:
         names = _OF_KERNEL[kernel] = _Names()
     return names
-
-
-def parse_address(raw: bytes) -> bytes:
-    """sun_path of a struct sockaddr_un: a path without NUL, an abstract name with its leading NUL, b"" for none.
-
-    Raises:
-        Errno: EINVAL for another family or a bad length.
-    """
-    if not 2 <= len(raw) <= SOCKADDR_UN_SIZE or int.from_bytes(raw[:2], "little") != AF_UNIX:
-        raise Errno(EINVAL)
-    name = raw[2:]
-    return name if name[:1] == b"\0" else name.split(b"\0", 1)[0]
-
-
-def pack_address(name: bytes | None) -> bytes:
-    """struct sockaddr_un as getsockname returns it; a path ends with NUL, an unnamed socket has no sun_path."""
-    head = AF_UNIX.to_bytes(2, "little")
-    if not name:
-        return head
-    return head + name if name[:1] == b"\0" else head + name + b"\0"
 
 
 class UnixSocket(File):
@@ -398,20 +344,6 @@ class UnixSocket(File):
             self.receive.popleft().free()
         self.state = UNCONNECTED_STATE
         self.wake_all()
-
-
-@dataclass(slots=True)
-class Message:
-    """What one recvmsg brought."""
-
-    data: bytes
-    extra: Ancillary
-    name: bytes | None = None
-    """The sender's name, for datagrams and the first data of a stream."""
-    flags: int = 0
-    """MSG_TRUNC, MSG_EOR …"""
-    length: int = 0
-    """The full length of a datagram, what MSG_TRUNC returns."""
 
 
 class ListeningSocket(UnixSocket):

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kernel.errno import EAGAIN, EINVAL, EMSGSIZE, ENOBUFS, Errno
 from kernel.fs import poll as waiting
+from kernel.net.address import pack_address
 from kernel.net.scm import Ancillary, ControlWriter, deliver, parse
+from kernel.net.skb import Message
 from kernel.net.uapi import (
     MSG_CMSG_CLOEXEC,
     MSG_DONTWAIT,
@@ -18,7 +20,7 @@ from kernel.net.uapi import (
     SOCK_STREAM,
     SOCKADDR_STORAGE_SIZE,
 )
-from kernel.net.unix import Message, UnixSocket, pack_address
+from kernel.net.unix import UnixSocket
 from kernel.syscalls.socket import read_address, socket_of, write_address
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import BufIn, BufOut, Fd, Flags, Int, Size, Struct, UInt

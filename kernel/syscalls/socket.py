@@ -13,6 +13,7 @@ from kernel.errno import (
     ESOCKTNOSUPPORT,
     Errno,
 )
+from kernel.net.address import pack_address
 from kernel.net.uapi import (
     AF_MAX,
     AF_UNIX,
@@ -27,7 +28,7 @@ from kernel.net.uapi import (
     SOCK_TYPE_MASK,
     SOCKADDR_STORAGE_SIZE,
 )
-from kernel.net.unix import UnixSocket, new_socket, pack_address
+from kernel.net.unix import UnixSocket, new_socket
 from kernel.syscalls.install import install_new, install_pair
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Fd, Flags, Int, Struct
