@@ -124,15 +124,14 @@ def _run(argv: Sequence[str], env: Mapping[str, str],
          prepare: Callable[[Session], Callable[[], object]] | None, options: Options) -> int:
     from guest.progress import CompileProgress
     from guest.session import LaunchError, Session
-    from kernel.errno import EBUSY, Errno
+    from kernel.errno import Errno
 
     progress = CompileProgress()
     try:
         session = Session(options, progress=progress, on_unknown_syscall=lambda line: say(line.removeprefix(
             "forkyard: ")))
     except Errno as error:
-        reason = "the whole of / cannot be writable" if error.code == EBUSY else os.strerror(error.code)
-        failure = LaunchError(f"--writable {' '.join(options.writable)}", error.code, reason)
+        failure = LaunchError(f"--writable {' '.join(options.writable)}", error.code)
         failure.status = FAILED
         raise failure from None
     finally:

@@ -86,7 +86,6 @@ def test_wrong_usage(words: tuple[str, ...], message: str) -> None:
 
 @pytest.mark.parametrize(("options", "message"), [
     (("--writable", "/no/such/path"), "forkyard: --writable /no/such/path: No such file or directory\n"),
-    (("--writable", "/"), "forkyard: --writable /: the whole of / cannot be writable\n"),
     (("--cwd", "/no/such/dir"), "forkyard: --cwd /no/such/dir: No such file or directory\n"),
     (("--cwd", "/etc/passwd"), "forkyard: --cwd /etc/passwd: Not a directory\n"),
 ])

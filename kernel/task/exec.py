@@ -6,6 +6,7 @@ size of arguments and environment. Behind that point an error kills the process 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -153,7 +154,7 @@ def exec_first(kernel: Kernel, path: bytes, argv: Sequence[bytes], envp: Sequenc
     group = ThreadGroup(tgid, None, tgid, pids.INIT_PID, pending=SignalQueue(),
                         rlimits=rlimit.initial_rlimits(kernel.options))
     task = Task(kernel, tgid, group, None, files, fs, Credentials.initial(kernel.options), SignalActions(),  # type: ignore[arg-type]
-                SignalQueue(), start_time_ns=kernel.clock.boottime_ns())
+                SignalQueue(), start_time_ns=kernel.clock.boottime_ns(), nice=os.getpriority(os.PRIO_PROCESS, 0))
     group.start_time_ns = task.start_time_ns
     group.threads.append(task)
     table[tgid] = task
