@@ -85,6 +85,8 @@ class Directory(click.ParamType):
 
 _OPTIONS = (
     click.option("--odf", is_flag=True, help="Begin with use_odf 1: the program's forks share page tables on demand."),
+    click.option("--odf-level", type=click.IntRange(1, 2), default=1, show_default=True,
+                 help="Begin with this use_odf_level: share page tables of 2 MiB (1), or those of 1 GiB too (2)."),
     click.option("--root", type=Directory(), default="/", show_default=True, metavar="DIR",
                  help="The host directory that the guest sees as /."),
     click.option("--writable", multiple=True, metavar="PATH",
@@ -103,7 +105,7 @@ _OPTIONS = (
                  help="Check all invariants of memory after every kernel entry. Slow; for tests."),
 )
 #: The names under which make_options() of guest.runner takes them; --env is apart.
-GUEST_FIELDS = ("odf", "root", "writable", "cwd", "memory", "timeout", "no_aslr", "paranoid")
+GUEST_FIELDS = ("odf", "odf_level", "root", "writable", "cwd", "memory", "timeout", "no_aslr", "paranoid")
 
 
 def guest_options(command: Callable[..., Any]) -> Callable[..., Any]:

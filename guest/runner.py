@@ -60,13 +60,13 @@ def closed_streams() -> dict[str, int]:
     return fields
 
 
-def make_options(odf: bool, root: str, writable: Sequence[str], cwd: str | None, memory: int, timeout: float | None,
-                 no_aslr: bool, paranoid: bool) -> Options:
+def make_options(odf: bool, odf_level: int, root: str, writable: Sequence[str], cwd: str | None, memory: int,
+                 timeout: float | None, no_aslr: bool, paranoid: bool) -> Options:
     """Options of the kernel from those of the command line."""
     from kernel.kernel import Options
 
     return Options(root=root, writable=list(writable), memory_bytes=memory, aslr=not no_aslr, odf=odf,
-                   paranoid=paranoid, timeout_s=timeout, cwd=cwd)
+                   odf_level=odf_level, paranoid=paranoid, timeout_s=timeout, cwd=cwd)
 
 
 def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Session], Callable[[], object]] | None,

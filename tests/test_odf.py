@@ -20,6 +20,15 @@ def test_hazards_dynamic(suite: str, scratch: Path) -> None:
     check_test_program(f"{suite}.c", "gcc", 1, cwd=scratch, files={})
 
 
+@pytest.mark.parametrize("suite", SUITES)
+def test_hazards_one_level_up(suite: str, scratch: Path) -> None:
+    """use_odf_level 2: PMD tables are shared too, and every outcome is the same."""
+    program = build(f"{suite}.c")
+    native = run_native([program, "odf"], cwd=scratch, files={})
+    guest = run_forkyard([program, "odf"], odf=1, options=["--odf-level", "2"], cwd=scratch, files={})
+    assert (guest.text, guest.status) == (native.text, native.status)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("toolchain", ["musl", "musl-static", "gcc-fixed"])
