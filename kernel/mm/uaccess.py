@@ -64,13 +64,13 @@ class UserAccess:
         return data
 
     def _read(self, address: int, count: int) -> bytes:
+        big: bytearray | None = None
         if count <= _SCRATCH_BYTES:
-            scratch = self.memory.scratch
-            target = scratch.address
+            target = self.memory.scratch.address
         else:
-            if count > 1 << 47:
-                return b""
-            big = bytearray(min(count, self.memory.total_frames << PAGE_SHIFT))
+            # A huge count must not cost huge memory: what is not mapped will not be read.
+            mapped = self.vmas.reach(address) - address
+            big = bytearray(min(count, max(mapped, _SCRATCH_BYTES)))
             target = host_address(big)
             count = len(big)
         done = 0
@@ -79,8 +79,8 @@ class UserAccess:
             done += usercopy.copy_from_user.call(m, self.mm, target + done, address + done, count - done)
             if done == count or not self._copy_resolved(ACCESS_READ):
                 break
-        if count <= _SCRATCH_BYTES:
-            return bytes(scratch.view[:done])
+        if big is None:
+            return bytes(self.memory.scratch.view[:done])
         return bytes(big) if done == count else bytes(memoryview(big)[:done])
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:

@@ -107,6 +107,14 @@ class VmaSet:
         """The VMAs that overlap [start, end), uncut."""
         return self.slice(*self.span(start, end))
 
+    def reach(self, start: int) -> int:
+        """The first address from ``start`` on that is not mapped."""
+        for row in self.slice(self.index(start), self.count):
+            if row.start > start:
+                break
+            start = row.end
+        return start
+
     def covered(self, start: int, end: int) -> bool:
         """No hole in [start, end)."""
         for row in self.overlapping(start, end):
