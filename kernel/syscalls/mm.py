@@ -32,7 +32,9 @@ def mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, off
     file = None
     if not flags & maps.MAP_ANONYMOUS:
         file = task.files.get(fd)
-    if flags & maps.MAP_FIXED and addr < maps.MIN_ADDRESS and not task.cred.capable(CAP_SYS_RAWIO):
+    fixed = flags & (maps.MAP_FIXED | maps.MAP_FIXED_NOREPLACE)
+    aligned = length and not addr & ~PAGE_MASK  # else it is EINVAL, whoever asks
+    if fixed and aligned and addr < maps.MIN_ADDRESS and not task.cred.capable(CAP_SYS_RAWIO):
         raise Errno(EPERM)
     size = maps.page_align(length)
     limit = rlimit.get(task, RLIMIT_AS)
