@@ -47,10 +47,8 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 #: Calls left out of the comparison.
 LEFT_OUT = re.compile(
-    # restartable sequences need a kernel that preempts inside them: Forkyard says ENOSYS, and libc does without
-    r"^rseq\("
     # answered by the host's vDSO without a system call; without one they are calls
-    r"|^(clock_gettime|gettimeofday|time|getcpu)\("
+    r"^(clock_gettime|gettimeofday|time|getcpu)\("
     # the dynamic loader's own heap, which is larger by the vDSO's link map where there is one
     r"|^mmap\(NULL, (8192|12288), PROT_READ\|PROT_WRITE, MAP_PRIVATE\|MAP_ANONYMOUS, -1, 0\)"
 )
