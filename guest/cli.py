@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from guest import __version__
+from guest.environment import as_given
 from guest.options import guest_options
 from guest.runner import FAILED, run_guest, say
 from guest.trace_command import trace_options, tracing
@@ -41,7 +42,7 @@ def _program(command: Any) -> Any:
 
 
 def _environment(extra: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return {**os.environ, **dict(extra)}
+    return {**as_given(os.environ), **dict(extra)}
 
 
 @main.command(context_settings=_PROGRAM, epilog=_EPILOG)

@@ -105,6 +105,16 @@ def test_unknown_system_call_is_reported_once() -> None:
 # ---------------------------------------------------------------- options
 
 
+@pytest.mark.parametrize("locale", [{}, {"LANG": "C"}, {"LC_CTYPE": "C"}, {"LC_ALL": "C", "LANG": "C.UTF-8"}])
+def test_environment_is_the_callers(locale: dict[str, str]) -> None:
+    """Python sets LC_CTYPE for itself where there is no locale; programs sort and print otherwise with it."""
+    own = {**locale, "FORKYARD_CACHE": str(harness.CACHE), "ODD": "=\udcff\n"}
+    words = [sys.executable, "-m", "guest.cli", "run", "-E", "MORE=1", "--", BUSYBOX, "env", "-0"]
+    done = subprocess.run(words, env=own, cwd=harness.ROOT, capture_output=True, timeout=60)
+    expected = {os.fsencode(f"{key}={value}") for key, value in {**own, "MORE": "1"}.items()}
+    assert set(done.stdout.split(b"\0")) - {b""} == expected
+
+
 def test_root_is_all_that_the_guest_sees(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "bin").mkdir(parents=True)
