@@ -297,8 +297,10 @@ def test_memory_full(tree: Path) -> None:
     assert k.call("write", fd, data, 1 << 20) == 1 << 20
 
 
-def test_the_whole_root_writable(tree: Path) -> None:
-    k = MiniKernel(str(tree), [str(tree)])
+@pytest.mark.parametrize("as_guest", [False, True])
+def test_the_whole_root_writable(tree: Path, as_guest: bool) -> None:
+    """--root DIR --writable DIR, and --writable /, which is what the guest calls it."""
+    k = MiniKernel(str(tree), ["/" if as_guest else str(tree)])
     assert k.write_all(b"/dir/file", b"changed") == 7
     assert (tree / "dir" / "file").read_bytes() == b"changed"
     assert k.write_all(b"/dev/shm/x", b"x") == 1

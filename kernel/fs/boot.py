@@ -31,7 +31,8 @@ def boot_vfs(kernel: Any) -> Vfs:
         tree = HostTree(root)
     except OSError as error:
         raise from_host(error) from None
-    whole = any(os.path.realpath(path) == os.path.realpath(root) for path in options.writable)
+    writable = [_host_path(root, os.fspath(path)) for path in options.writable]
+    whole = os.path.realpath(root) in writable
     vfs = Vfs(kernel, HostFs(kernel, tree).root if whole else OverlayFs(kernel, tree).root)
     dev, shm = make_devtmpfs(kernel)
     vfs.mount(b"/dev", dev.root)
@@ -40,29 +41,37 @@ def boot_vfs(kernel: Any) -> Vfs:
     vfs.protected_symlinks = _sysctl("protected_symlinks")
     vfs.protected_hardlinks = _sysctl("protected_hardlinks")
     vfs.trees.append(tree)
-    for path in options.writable:
-        _mount_writable(kernel, vfs, root, os.fspath(path))
+    for real in writable:
+        _mount_writable(kernel, vfs, root, real)
     return vfs
 
 
-def _mount_writable(kernel: Any, vfs: Vfs, root: str, path: str) -> None:
-    """Open a path for writing: a host path or, failing that, the guest's; one outside --root keeps its name."""
-    real_root = os.path.realpath(root)
+def _host_path(root: str, path: str) -> str:
+    """The host's name of a writable path, which is one of the host's inside --root or, failing that, the guest's."""
+    real_root, real = os.path.realpath(root), os.path.realpath(path)
     inside = real_root.rstrip("/") + "/"
-    real = os.path.realpath(path)
-    if real == real_root:
-        return  # the root file system is the host's own already
-    if not real.startswith(inside):
+    if real == "/":
+        return real_root
+    if real != real_root and not real.startswith(inside):
         as_guest = os.path.realpath(inside + path.lstrip("/"))
         if as_guest.startswith(inside) and os.path.exists(as_guest):
-            real = as_guest
+            return as_guest
+    return real
+
+
+def _mount_writable(kernel: Any, vfs: Vfs, root: str, real: str) -> None:
+    """Mount a host path for writing, at the guest's name for it; one outside --root keeps its name."""
+    real_root = os.path.realpath(root)
+    inside = real_root.rstrip("/") + "/"
+    if real == real_root:
+        return  # the root file system is the host's own already
     try:
         if os.path.isdir(real):
             tree, name = HostTree(real), b""
         elif os.path.exists(real):
             tree, name = HostTree(os.path.dirname(real)), os.fsencode(os.path.basename(real))
         else:
-            raise FileNotFoundError(2, "No such file or directory", path)
+            raise FileNotFoundError(2, "No such file or directory", real)
     except OSError as error:
         raise from_host(error) from None
     where = real[len(inside) - 1 :] if real.startswith(inside) else real
