@@ -116,6 +116,7 @@ class Cpu:
         self.slots = memory.slots
         self.library = library = Library()
         handle = ctypes.c_void_p()
+        library.check_address_space()
         library.check(library.c.uc_open(UC_ARCH_X86, UC_MODE_64, ctypes.byref(handle)), "uc_open")
         library.stop_between_blocks(handle)
         self.uc = handle

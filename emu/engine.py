@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import mmap
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ UC_HOOK_INSN_INVALID, UC_HOOK_TLB_FILL = 1 << 14, 1 << 17
 UC_X86_INS_SYSCALL = 699
 UC_TLB_VIRTUAL = 1
 UC_PROT_ALL = 7
+_MAP_NORESERVE = 0x4000
+_TRANSLATION_BUFFER = 1 << 30
+"""Bytes that libunicorn reserves for translated code, and room around it."""
 NO_EXIT_REQUEST_OFFSET = 0x7F2
 """Of uc_struct.no_exit_request in libunicorn 2.1.4, 64-bit."""
 UC_CTL_EXITS_ENABLE = 4 | 1 << 26 | 1 << 30
@@ -65,6 +69,18 @@ class Library:
         if error:
             self.c.uc_strerror.restype = ctypes.c_char_p
             raise EngineError(f"{what}: {self.c.uc_strerror(error).decode()}")
+
+    def check_address_space(self) -> None:
+        """Unicorn ends the whole process when it cannot reserve its translation buffer: see before that it can.
+
+        Raises:
+            EngineError: under a limit of address space (ulimit -v) that is too low.
+        """
+        try:
+            mmap.mmap(-1, _TRANSLATION_BUFFER, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE).close()
+        except OSError as error:
+            raise EngineError(f"no address space for its translation buffer of {_TRANSLATION_BUFFER >> 20} MiB "
+                              f"({error.strerror}; see ulimit -v)") from None
 
     def address(self, name: str) -> int:
         """Where a function's code is, for compiled callers."""

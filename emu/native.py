@@ -164,7 +164,8 @@ def load(progress: Callable[[int, int, str], None] | None = None) -> None:
             _compile(folder, progress)
         symbols: dict[str, str] = json.loads(manifest.read_text())
     except OSError as error:
-        raise CompileError(f"the compile cache {folder.parent} cannot be used: {error.strerror}") from error
+        raise CompileError(f"the compile cache {folder.parent} cannot be used: {error.strerror} "
+                           "(FORKYARD_CACHE names another)") from error
     _link(folder, symbols)
 
 
@@ -222,7 +223,8 @@ def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> 
                         progress(done, len(EXPORTS), line.strip())
                 if child.wait() != 0:
                     messages.seek(0)
-                    raise CompileError(messages.read().strip() or f"the compiler ended with {child.returncode}")
+                    reason = messages.read().strip() or f"the compiler ended with {child.returncode}"
+                    raise CompileError(f"{reason} (compiling into {folder.parent}; FORKYARD_CACHE names another)")
             finally:
                 child.kill()
                 child.wait()

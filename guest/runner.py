@@ -105,7 +105,7 @@ def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Se
         say(str(error))
         return FAILED
     except CompileError as error:
-        say(f"the machine cannot be compiled for this host: {str(error).strip().splitlines()[-1]}")
+        say(f"the machine could not be compiled: {str(error).strip().splitlines()[-1]}")
         return _debug(FAILED)
     except EngineError as error:
         say(f"the CPU engine failed: {error}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EINVAL, Errno
+from kernel.mm.mmap import MIN_ADDRESS
 
 if TYPE_CHECKING:
     from kernel.kernel import Kernel
@@ -185,7 +186,7 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "vm.max_map_count": count(65530),
         "vm.memfd_noexec": boolean(0, 2),
         "vm.min_free_kbytes": count(8192),
-        "vm.mmap_min_addr": Setting(4096, low=0),
+        "vm.mmap_min_addr": Setting(MIN_ADDRESS, low=0),
         "vm.mmap_rnd_bits": Setting(28, 0o600, low=28, high=32),
         "vm.mmap_rnd_compat_bits": Setting(8, 0o600, low=8, high=16),
         "vm.nr_hugepages": Setting(0, low=0),
