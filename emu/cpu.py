@@ -235,10 +235,6 @@ class Cpu:
             task.context.rip = rip
             task.context.has_result = 0
 
-    def syscall_registers(self) -> list[int]:
-        """RAX, RDI, RSI, RDX, R10, R8, R9 as they were at the system call that stopped the guest, signed."""
-        return self.slots[M_REGS >> 3 : (M_REGS >> 3) + 7].tolist()
-
     def reset(self, task: Any, rip: int, rsp: int) -> None:
         """A fresh program: every register zero but RIP and RSP (elf/exec)."""
         if task is not self.current:

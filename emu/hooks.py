@@ -218,18 +218,17 @@ def invalid_hook(uc: int, m: int) -> int:
 
 
 @hot
-def mark_stale(m: int, frame: int) -> int:
+def mark_stale(m: int, frame: int) -> None:
     """Note that the kernel has changed a frame that was executed; its translations go before the guest runs on.
 
-    Returns 1 when the list is full and the caller must have :data:`drop_stale` called first.
+    A frame is listed once at most, so the list never overflows.
     """
     if load8(load64(m + M_CODE_MAP) + frame) == 0:
-        return 0
+        return
     count = load64(m + M_STALE_COUNT)
     store64(load64(m + M_STALE) + count * 8, frame)
     store64(m + M_STALE_COUNT, count + 1)
     store8(load64(m + M_CODE_MAP) + frame, 0)
-    return 0
 
 
 @hot
@@ -245,13 +244,6 @@ def _drop_stale(m: int) -> None:
         start = DIRECT_MAP + (frame << 12)
         call4(load64(m + M_CTL), load64(m + M_UC), UC_CTL_TB_REMOVE_CACHE, start, start + 4096)
     store64(m + M_FLUSH, 1)
-
-
-@export("i64(i64)")
-def drop_stale(m: int) -> int:
-    """For Python: drop the stale translations now; returns 0."""
-    _drop_stale(m)
-    return 0
 
 
 @hot

@@ -17,8 +17,8 @@ M_ROOT, M_TLB_ROOT = 10 * 8, 11 * 8
 M_FLUSH = 12 * 8
 #: One byte a frame: 1 once an instruction was fetched from it, so that Unicorn may hold its translation.
 M_CODE_MAP = 13 * 8
-#: Frames whose translations must be dropped before guest code runs again: array of frame numbers, count, capacity.
-M_STALE, M_STALE_COUNT, M_STALE_CAPACITY = 14 * 8, 15 * 8, 16 * 8
+#: Frames whose translations must be dropped before guest code runs again: array of frame numbers, count.
+M_STALE, M_STALE_COUNT = 14 * 8, 15 * 8
 #: Why run() came back (STOP_*), the CPU exception's vector, the faulting page, the access, the fault handler's code.
 M_STOP, M_VECTOR, M_FAULT_PAGE, M_FAULT_ACCESS, M_FAULT_CODE = (n * 8 for n in range(17, 22))
 #: Compiled function ``fault(m, page, access) -> code`` of the kernel.

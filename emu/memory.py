@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emu.layout import M_BYTES, M_CODE_MAP, M_FRAMES, M_RAM, M_STALE, M_STALE_CAPACITY
+from emu.layout import M_BYTES, M_CODE_MAP, M_FRAMES, M_RAM, M_STALE
 from emu.paging import PAGE_SIZE
 
 _MAP_NORESERVE = 0x4000
@@ -53,7 +53,6 @@ class Memory:
         self.set(M_FRAMES, frames)
         self.set(M_CODE_MAP, self.code_map.address)
         self.set(M_STALE, self.stale.address)
-        self.set(M_STALE_CAPACITY, frames + 1)
 
     def get(self, slot: int) -> int:
         """The value of a machine-block slot (an ``M_*`` byte offset)."""
