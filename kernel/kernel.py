@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.cpu import Cpu
 from kernel import syscalls  # noqa: F401 -- fills the table
@@ -66,6 +66,8 @@ class Options:
     uid: int = field(default_factory=os.getuid)
     gid: int = field(default_factory=os.getgid)
     max_tasks: int = 4096
+    coverage: Any = None
+    """What to record of the blocks that are executed; None for nothing."""
 
 
 @dataclass
