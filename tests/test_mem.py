@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from harness import build, check, check_test_program, difference, run_forkyard, run_native
 
-SUITES = ["mem_anon", "mem_protect", "mem_remap", "mem_advise", "mem_shared", "mem_code"]
+SUITES = ["mem_anon", "mem_protect", "mem_remap", "mem_advise", "mem_shared", "mem_code", "mem_swap"]
 
 
 @pytest.mark.parametrize("suite", SUITES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from harness import build, check_test_program, run_forkyard, run_native
 
-SUITES = ["odf_share", "odf_ranges", "odf_kernel", "odf_advise"]
+SUITES = ["odf_share", "odf_ranges", "odf_kernel", "odf_advise", "odf_huge", "odf_leaves", "odf_swap"]
 
 
 @pytest.mark.parametrize("suite", SUITES)

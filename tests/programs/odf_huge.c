@@ -1,0 +1,449 @@
+/* On-demand fork, hazard 60: 2 MiB pages are copy-on-write between P, C and G, and never taken for tables.
+ *
+ * The mapping calls on parts of a leaf are in odf_leaves.c. */
+#include "huge.h"
+#include <pthread.h>
+#include <sched.h>
+#include <sys/uio.h>
+
+FN_TEST(h60_one_leaf)
+{
+    unsigned char *p = leaves(2);
+    EXPECT_LEAVES(p, 2 * TEST_TABLE, 2);
+    TEST_EQ(smaps_kb(p, 2 * TEST_TABLE, "Rss"), 2 * LEAF_KB);
+    TEST_CHECK(marked(p, 0, 1024));
+    drop(p, 2);
+    p = leaf_room(1); /* one store brings all 2 MiB, the rest zero */
+    AT(p, 300) = 1;
+    EXPECT_LEAVES(p, TEST_TABLE, 1);
+    for (int i = 0; i < 512; i++)
+        TEST_EQ(AT(p, i), i == 300);
+    drop(p, 1);
+}
+
+FN_TEST(h60_child_writes)
+{
+    unsigned char *p = leaves(1);
+    TEST_CHILD({
+        EXPECT_LEAVES(p, TEST_TABLE, 1); /* C maps the same leaf */
+        AT(p, 7) = 200;
+        TEST_EQ(AT(p, 7), 200);
+        TEST_CHECK(marked(p, 0, 7) && marked(p, 8, 512));
+        TEST_EQ(smaps_kb(p, TEST_TABLE, "Rss"), LEAF_KB);
+    });
+    TEST_CHECK(marked(p, 0, 512));
+    EXPECT_LEAVES(p, TEST_TABLE, 1);
+    AT(p, 7) = 9; /* alone again */
+    TEST_EQ(AT(p, 7), 9);
+    TEST_CHECK(marked(p, 8, 512));
+    drop(p, 1);
+}
+
+FN_TEST(h60_parent_writes_at_once)
+{
+    unsigned char *p = leaves(1);
+    struct turns t = turns_new();
+    for (int round = 0; round < 10; round++) {
+        volatile unsigned char *a = &AT(p, 50 + round);
+        for (int i = 0; i < 100; i++)
+            *a = 10; /* hot and writable in the TLB */
+        pid_t pid = fork();
+        if (pid)
+            *a = 20;
+        if (pid == 0) {
+            child_hears(&t);
+            TEST_EQ(*a, 10);
+            TEST_CHECK(marked(p, 0, 50) && marked(p, 60, 512));
+            AT(p, 1) = 99;
+            _exit(0);
+        }
+        parent_says(&t);
+        TEST_REAP(pid);
+        TEST_EQ(*a, 20);
+    }
+    TEST_CHECK(marked(p, 0, 50) && marked(p, 60, 512));
+    turns_free(&t);
+    drop(p, 1);
+}
+
+FN_TEST(h60_three_generations)
+{
+    unsigned char *p = leaves(2);
+    struct turns t = turns_new(), u = turns_new();
+    pid_t c = TEST_SUCC(fork());
+    if (c == 0) {
+        pid_t g = TEST_SUCC(fork());
+        if (g == 0) {
+            AT(p, 4) = AT(p, 1000) = 30;
+            child_says(&u);
+            child_hears(&u);
+            TEST_EQ(AT(p, 4), 30);
+            TEST_EQ(AT(p, 1000), 30);
+            TEST_CHECK(marked(p, 5, 1000));
+            _exit(0);
+        }
+        parent_hears(&u);
+        child_says(&t);
+        child_hears(&t); /* P has written */
+        TEST_CHECK(marked(p, 0, 1024));
+        AT(p, 4) = AT(p, 1001) = 20;
+        parent_says(&u);
+        TEST_REAP(g);
+        TEST_EQ(AT(p, 4), 20);
+        TEST_CHECK(marked(p, 5, 1001));
+        _exit(0);
+    }
+    parent_hears(&t);
+    TEST_CHECK(marked(p, 0, 1024));
+    AT(p, 4) = 10;
+    parent_says(&t);
+    TEST_REAP(c);
+    TEST_EQ(AT(p, 4), 10);
+    TEST_CHECK(marked(p, 5, 1024));
+    turns_free(&t);
+    turns_free(&u);
+    drop(p, 2);
+}
+
+FN_TEST(h60_all_exit_orders)
+{
+    unsigned char *p = leaves(1);
+    all_exit_orders(p);
+    drop(p, 1);
+}
+
+FN_TEST(h60_chain_of_forks)
+{
+    unsigned char *p = leaves(1);
+    int depth = 0;
+    pid_t pid = 0;
+    for (; depth < 12; depth++) {
+        AT(p, depth) = 240;
+        if ((pid = TEST_SUCC(fork())) != 0)
+            break;
+    }
+    if (depth < 12)
+        TEST_REAP(pid);
+    for (int i = 0; i < 512; i++)
+        TEST_EQ(AT(p, i), i <= depth && i < 12 ? 240 : i % 251 + 1);
+    if (getpid() != test_pid)
+        _exit(0);
+    drop(p, 1);
+}
+
+FN_TEST(h60_many_children)
+{
+    enum { N = 20 };
+    unsigned char *p = leaves(1);
+    struct turns t = turns_new();
+    pid_t pid[N];
+    for (int i = 0; i < N; i++)
+        if ((pid[i] = TEST_SUCC(fork())) == 0) {
+            AT(p, i * 25) = 255;
+            child_hears(&t); /* all have written before any looks */
+            for (int k = 0; k < 512; k++)
+                TEST_EQ(AT(p, k), k == i * 25 ? 255 : k % 251 + 1);
+            _exit(0);
+        }
+    for (int i = 0; i < N; i++)
+        parent_says(&t);
+    for (int i = 0; i < N; i++)
+        TEST_REAP(pid[i]);
+    TEST_CHECK(marked(p, 0, 512));
+    turns_free(&t);
+    drop(p, 1);
+}
+
+FN_TEST(h60_leaf_between_tables_of_one_mapping)
+{
+    /* 1 MiB of small pages, two leaves, 1 MiB of small pages: one VMA. */
+    unsigned char *room = test_map_aligned(4 * TEST_TABLE, TEST_TABLE), *p = &AT(room, 256);
+    TEST_SUCC(madvise(p, 3 * TEST_TABLE, MADV_HUGEPAGE));
+    mark(p, 3 * 512);
+    EXPECT_LEAVES(p, 3 * TEST_TABLE, 2);
+    TEST_CHILD({
+        AT(p, 255) = AT(p, 256) = 1; /* the border from table to leaf */
+        *(volatile uint64_t *)(&AT(p, 768) - 4) = 0x1111111122222222; /* from leaf to leaf */
+        TEST_EQ(AT(p, 768), 0x11);
+        *(volatile uint64_t *)(&AT(p, 1280) - 4) = 0x3333333344444444; /* and back to a table */
+        TEST_EQ(AT(p, 1280), 0x33);
+        TEST_CHECK(marked(p, 0, 255) && marked(p, 257, 767) && marked(p, 769, 1279) && marked(p, 1281, 1536));
+        TEST_CHILD({
+            TEST_EQ(AT(p, 256), 1);
+            TEST_EQ(AT(p, 1280), 0x33);
+            mark(p, 3 * 512);
+        });
+        TEST_EQ(AT(p, 1280), 0x33);
+    });
+    TEST_CHECK(marked(p, 0, 1536));
+    TEST_CHILD({ /* rep movsb from a table through the leaves into the other table */
+        unsigned char *to = &AT(p, 250);
+        const unsigned char *from = &AT(p, 0);
+        unsigned long n = 100 * TEST_PAGE;
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n)::"memory");
+        TEST_EQ(n, 0);
+        for (int i = 0; i < 100; i++)
+            TEST_EQ(AT(p, 250 + i), i + 1);
+        TEST_CHECK(marked(p, 0, 250) && marked(p, 350, 1536));
+    });
+    TEST_CHECK(marked(p, 0, 1536));
+    TEST_SUCC(munmap(room, 4 * TEST_TABLE));
+}
+
+FN_TEST(h60_huge_zero_page)
+{
+    unsigned char *p = leaf_room(1);
+    TEST_EQ(AT(p, 9), 0); /* read first */
+    struct turns t = turns_new();
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
+        AT(p, 10) = 1;
+        child_says(&t);
+        child_hears(&t);
+        for (int i = 0; i < 512; i++)
+            TEST_EQ(AT(p, i), i == 10);
+        _exit(0);
+    }
+    parent_hears(&t);
+    for (int i = 0; i < 512; i++)
+        TEST_EQ(AT(p, i), 0);
+    AT(p, 11) = 2;
+    parent_says(&t);
+    TEST_REAP(pid);
+    for (int i = 0; i < 512; i++)
+        TEST_EQ(AT(p, i), i == 11 ? 2 : 0);
+    unsigned char *q = leaf_room(1);
+    for (int i = 0; i < 512; i++)
+        TEST_EQ(AT(q, i), 0); /* zeros are still zeros */
+    turns_free(&t);
+    drop(p, 1);
+    drop(q, 1);
+}
+
+FN_TEST(h60_filled_before_and_after_fork)
+{
+    /* Room that is only asked for at fork: each side gets its own leaf later. */
+    unsigned char *p = leaf_room(2);
+    mark(p, 512);
+    struct turns t = turns_new();
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
+        AT(p, 600) = 3;
+        child_says(&t);
+        child_hears(&t);
+        for (int i = 512; i < 1024; i++)
+            TEST_EQ(AT(p, i), i == 600 ? 3 : 0);
+        TEST_CHECK(marked(p, 0, 512));
+        _exit(0);
+    }
+    parent_hears(&t);
+    for (int i = 512; i < 1024; i++)
+        TEST_EQ(AT(p, i), 0);
+    mark(p, 1024);
+    parent_says(&t);
+    TEST_REAP(pid);
+    TEST_CHECK(marked(p, 0, 1024));
+    turns_free(&t);
+    drop(p, 2);
+}
+
+FN_TEST(h60_switch_toggled)
+{
+    unsigned char *p = leaves(1);
+    int odf = 1;
+    for (int i = 0; i < 6; i++) {
+        if (test_odf)
+            TEST_SUCC(test_set_odf(odf = !odf));
+        struct turns t = turns_new();
+        pid_t pid = TEST_SUCC(fork());
+        if (pid == 0) {
+            if (i % 2)
+                AT(p, 30) = 40 + i;
+            TEST_CHILD({ TEST_EQ(AT(p, 31), i ? 60 + i - 1 : 32); AT(p, 31) = 99; });
+            child_says(&t);
+            child_hears(&t);
+            TEST_EQ(AT(p, 30), i % 2 ? 40 + i : 31);
+            TEST_EQ(AT(p, 31), i ? 60 + i - 1 : 32);
+            _exit(0);
+        }
+        parent_hears(&t);
+        AT(p, 31) = 60 + i;
+        parent_says(&t);
+        TEST_REAP(pid);
+        TEST_EQ(AT(p, 30), 31);
+        turns_free(&t);
+    }
+    if (test_odf)
+        TEST_SUCC(test_set_odf(1));
+    drop(p, 1);
+}
+
+static unsigned char *thread_page;
+static volatile int thread_stage;
+
+static void *reader(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 100; i++)
+        (void)TEST_PEEK(&AT(thread_page, 9)); /* hot, through the leaf that C shares */
+    thread_stage = 1;
+    while (thread_stage != 2)
+        sched_yield();
+    return (void *)(long)TEST_PEEK(&AT(thread_page, 9));
+}
+
+static void *writer(void *which)
+{
+    for (int k = 0; k < 50; k++)
+        AT(thread_page, 10 + (long)which + 2 * k) = 200 + (long)which;
+    return NULL;
+}
+
+FN_TEST(h60_threads)
+{
+    thread_page = leaves(1);
+    pthread_t thread[2];
+    void *seen;
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    thread_stage = 0;
+    TEST_EQ(pthread_create(&thread[0], NULL, reader, NULL), 0);
+    while (thread_stage != 1)
+        sched_yield();
+    AT(thread_page, 8) = 1;
+    AT(thread_page, 9) = 77;
+    thread_stage = 2;
+    pthread_join(thread[0], &seen);
+    TEST_EQ((long)seen, 77);
+    for (long i = 0; i < 2; i++)
+        TEST_EQ(pthread_create(&thread[i], NULL, writer, (void *)i), 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    for (int k = 0; k < 100; k++)
+        TEST_EQ(AT(thread_page, 10 + k), 200 + k % 2);
+    kill(pid, SIGKILL);
+    TEST_EQ(test_wait(pid), SIGKILL);
+    drop(thread_page, 1);
+}
+
+FN_TEST(h60_vfork_writes_for_the_parent)
+{
+    unsigned char *p = leaves(1);
+    pid_t other = TEST_SUCC(fork()); /* keeps the leaf shared */
+    if (other == 0) {
+        pause();
+        _exit(0);
+    }
+    pid_t pid = vfork();
+    if (pid == 0) {
+        AT(p, 49) = 111;
+        _exit(0);
+    }
+    TEST_REAP(pid);
+    TEST_EQ(AT(p, 49), 111);
+    kill(other, SIGKILL);
+    TEST_EQ(test_wait(other), SIGKILL);
+    TEST_CHECK(marked(p, 50, 512));
+    drop(p, 1);
+}
+
+FN_TEST(h60_child_execs)
+{
+    unsigned char *p = leaves(1);
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = TEST_SUCC(fork());
+        if (pid == 0) {
+            execl("/bin/true", "true", (char *)NULL);
+            _exit(1);
+        }
+        AT(p, i) = 150;
+        TEST_REAP(pid);
+        AT(p, i + 10) = 151;
+        TEST_EQ(AT(p, i), 150);
+    }
+    TEST_CHECK(marked(p, 20, 512));
+    drop(p, 1);
+}
+
+FN_TEST(h60_code_in_a_leaf)
+{
+    static const unsigned char ret7[] = {0xb8, 7, 0, 0, 0, 0xc3};
+    unsigned char *p = leaf_room(1);
+    TEST_SUCC(mprotect(p, TEST_TABLE, RW | PROT_EXEC));
+    for (int i = 0; i < 20; i++)
+        memcpy(&AT(p, i), ret7, sizeof ret7);
+    int (*f)(void) = (int (*)(void))&AT(p, 3), (*g)(void) = (int (*)(void))&AT(p, 4);
+    TEST_EQ(f() + g(), 14);
+    struct turns t = turns_new();
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
+        TEST_EQ(f(), 7);
+        (&AT(p, 3))[1] = 8;
+        TEST_EQ(f() + g(), 15);
+        child_says(&t);
+        child_hears(&t);
+        TEST_EQ(f() + g(), 15);
+        _exit(0);
+    }
+    parent_hears(&t);
+    TEST_EQ(f() + g(), 14);
+    (&AT(p, 3))[1] = 9;
+    TEST_EQ(f() + g(), 16);
+    parent_says(&t);
+    TEST_REAP(pid);
+    turns_free(&t);
+    drop(p, 1);
+}
+
+FN_TEST(h60_kernel_writes_into_a_leaf)
+{
+    unsigned char *p = leaves(1);
+    int pipes[2];
+    TEST_SUCC(pipe(pipes));
+    TEST_CHILD({
+        TEST_SUCC(write(pipes[1], "hello", 5));
+        TEST_RES(read(pipes[0], &AT(p, 4), 100), _ret == 5);
+        TEST_EQ(memcmp(&AT(p, 4), "hello", 5), 0);
+        TEST_SUCC(syscall(SYS_uname, &AT(p, 5)));
+        TEST_STR((char *)&AT(p, 5), "Linux");
+        TEST_CHECK(marked(p, 0, 4) && marked(p, 6, 512));
+    });
+    TEST_CHECK(marked(p, 0, 512));
+    TEST_CHILD({ TEST_RES(write(pipes[1], &AT(p, 511), TEST_PAGE), _ret == (long)TEST_PAGE); });
+    unsigned char got[TEST_PAGE];
+    TEST_RES(read(pipes[0], got, sizeof got), _ret == (long)TEST_PAGE);
+    TEST_EQ(got[0], 511 % 251 + 1);
+    close(pipes[0]), close(pipes[1]);
+    drop(p, 1);
+}
+
+FN_TEST(h60_other_processes_write_into_a_leaf)
+{
+    unsigned char *p = leaves(1), v = 88, w = 0;
+    struct turns t = turns_new();
+    char path[64];
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
+        child_hears(&t);
+        TEST_EQ(AT(p, 80), 88);
+        TEST_EQ(AT(p, 90), 99);
+        TEST_CHECK(marked(p, 0, 80) && marked(p, 91, 512));
+        _exit(0);
+    }
+    struct iovec local = {&v, 1}, remote = {&AT(p, 80), 1}, to = {&w, 1}, from = {&AT(p, 81), 1};
+    TEST_RES(process_vm_readv(pid, &to, 1, &from, 1, 0), _ret == 1 && w == 82);
+    TEST_RES(process_vm_writev(pid, &local, 1, &remote, 1, 0), _ret == 1);
+    snprintf(path, sizeof path, "/proc/%d/mem", pid);
+    int fd = TEST_SUCC(open(path, O_RDWR));
+    TEST_RES(pread(fd, &w, 1, (long)&AT(p, 82)), _ret == 1 && w == 83);
+    TEST_RES(pwrite(fd, "c", 1, (long)&AT(p, 90)), _ret == 1);
+    close(fd);
+    parent_says(&t);
+    TEST_REAP(pid);
+    TEST_CHECK(marked(p, 0, 512));
+    turns_free(&t);
+    drop(p, 1);
+}
