@@ -113,3 +113,17 @@ def guest_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def some_guest_options(*fields: str) -> Callable[..., Any]:
+    """A decorator that adds only the options of these fields."""
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        def holder() -> None:
+            """Carries all of them."""
+
+        parameters = guest_options(holder).__click_params__  # type: ignore[attr-defined]
+        kept = [parameter for parameter in parameters if parameter.name in fields]
+        command.__click_params__ = [*getattr(command, "__click_params__", []), *kept]  # type: ignore[attr-defined]
+        return command
+
+    return add
