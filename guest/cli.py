@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import click
 
 from guest import __version__
+from guest.bench.cli import bench
 from guest.environment import as_given
 from guest.options import guest_options
-from guest.runner import FAILED, run_guest, say
+from guest.runner import FAILED, leave, run_guest, say
 from guest.trace_command import trace_options, tracing
 
 _PROGRAM = {"allow_interspersed_args": False}
@@ -76,26 +76,7 @@ def trace(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **options: An
     leave(run_guest(argv, _environment(env), prepare, how))
 
 
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print every number as JSON instead of a table.")
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@click.option("--row", "rows", multiple=True, metavar="NAME", help="Only rows whose name contains NAME (repeatable).")
-@click.option("--rounds", type=click.IntRange(1, 99), default=5, show_default=True,
-              help="Measure each thing that often, in turn, and take the median.")
-@click.option("--no-cold", is_flag=True, help="Leave out the first run ever, which compiles for half a minute.")
-@click.option("--best", is_flag=True, help="Show the best value, not the median: for a busy machine.")
-@click.option("--write", metavar="FILE", help="Put the table into FILE (README.md), too.")
-def bench(as_json: bool, markdown: bool, rows: tuple[str, ...], rounds: int, no_cold: bool, best: bool,
-          write: str | None) -> None:
-    """Measure speed and memory, side by side with the host.
-
-    Each row is one C program run natively, under Forkyard and, where they are installed, under qemu-x86_64 and
-    strace, in turn on this machine; what counts is the ratios. Takes up to two minutes. Needs a C compiler.
-    """
-    from guest.bench.command import bench as measure
-
-    leave(measure("json" if as_json else "markdown" if markdown else "table", rows, rounds, cold=not no_cold, best=best,
-                  write=write))
+main.add_command(bench)
 
 
 @main.command()
@@ -134,19 +115,6 @@ def command_line() -> None:
     except OSError as error:
         say(f"standard output: {error.strerror}")
         os._exit(FAILED)
-
-
-def leave(status: int) -> None:
-    """End the process now: there is nothing that the interpreter's own slow way out would clean up."""
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            say(f"standard output: {error.strerror}")
-        status = status or FAILED
-    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class CompileProgress:
             self._bar.update(self._task, completed=done, name=name.rpartition(".")[2])
 
     def _begin(self, total: int) -> None:
-        if not _is_terminal():
+        if not is_terminal():
             if sys.stderr is not None:
                 print("forkyard: compiling the machine for this host (once, up to a minute) ...", file=sys.stderr,
                       flush=True)
@@ -44,7 +44,7 @@ class CompileProgress:
             self._bar = None
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
     """A terminal on which a line can be drawn anew."""
     try:
         return os.isatty(2) and os.environ.get("TERM") not in (None, "", "dumb", "unknown")

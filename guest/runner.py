@@ -78,6 +78,18 @@ def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Se
         how: the arguments of make_options().
     """
     streams = closed_streams()
+
+    def work() -> int:
+        options = make_options(**how)
+        for name, value in streams.items():
+            setattr(options, name, value)
+        return _run(argv, env, prepare, options)
+
+    return guarded(work)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Call ``work`` for an exit status; whatever goes wrong in it becomes one line and the status for that."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until the session takes over, Ctrl-C ends us as it ends any program, and not with Python's traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -90,10 +102,7 @@ def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Se
         say(f"the host has no memory for Python's own libraries: {str(error) or 'out of memory'}")
         return _debug(FAILED)
     try:
-        options = make_options(**how)
-        for name, value in streams.items():
-            setattr(options, name, value)
-        return _run(argv, env, prepare, options)
+        return work()
     except LaunchError as error:
         say(str(error))
         return error.status
@@ -118,6 +127,19 @@ def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Se
     except Exception as error:
         say(f"internal error: {_place(error)}{type(error).__name__}: {error} (FORKYARD_DEBUG=1 shows more)")
         return _debug(FAILED)
+
+
+def leave(status: int) -> None:
+    """End the process now: there is nothing that the interpreter's own slow way out would clean up."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            say(f"standard output: {error.strerror}")
+        status = status or FAILED
+    os._exit(status)
 
 
 def _run(argv: Sequence[str], env: Mapping[str, str],

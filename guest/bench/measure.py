@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from guest.build import build
 
@@ -38,6 +40,10 @@ class Times:
     @property
     def best(self) -> float:
         return min(self.values)
+
+    def pick(self, best: bool) -> float:
+        """The value to show."""
+        return self.best if best else self.median
 
 
 def prefix(contestant: str) -> list[str] | None:
@@ -87,6 +93,44 @@ def reported(contestant: str, program: str, args: Sequence[str]) -> list[float]:
         raise MeasureError(f"{contestant}: {program} ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
     numbers = [float(line) for line in done.stdout.split()]
     return numbers[1:] if len(numbers) > 1 else numbers
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a program of an experiment printed: name → values in order; under Forkyard also what the session counted."""
+
+    values: dict[str, list[float]]
+    stats: dict[str, int] = field(default_factory=dict)
+    peak_bytes: int = 0
+    """The most memory that the emulator's process has taken from the host; 0 for a native run."""
+
+
+def observe(options: dict[str, Any] | None, program: str, args: Sequence[str], limit_s: float) -> Outcome:
+    """Run a program of an experiment in a process of its own: natively, or in a session with ``options``.
+
+    Raises:
+        MeasureError: it failed, or took longer than ``limit_s`` seconds.
+        BuildError: it could not be built.
+    """
+    argv = [str(build(program)), *args]
+    if options is not None:
+        argv = [sys.executable, "-m", "guest.bench.probe", json.dumps(options), *argv]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, env=environment(),
+                              stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise MeasureError(f"{program} took longer than {limit_s:g} s") from None
+    status, output, errors, told = done.returncode, done.stdout, done.stderr, {}
+    if options is not None and status == 0:
+        told = json.loads(output)
+        status, output, errors = told["status"], told["stdout"], told["stderr"]
+    if status != 0:
+        raise MeasureError(f"{program} ended with status {status}: {errors.strip()[-300:]}")
+    values: dict[str, list[float]] = {}
+    for line in output.splitlines():
+        name, _, value = line.partition(" ")
+        values.setdefault(name, []).append(float(value))
+    return Outcome(values, told.get("stats", {}), told.get("peak_bytes", 0))
 
 
 @dataclass(frozen=True)

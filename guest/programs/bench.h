@@ -1,5 +1,6 @@
-/* What the bench programs share: `prog ROUNDS COUNT …` does COUNT operations ROUNDS times and prints the nanoseconds
- * that one operation took, a line a round. They run natively, under Forkyard, qemu-user and strace alike. */
+/* What the bench programs share. `prog ROUNDS COUNT …` does COUNT operations ROUNDS times and prints the nanoseconds that
+ * one operation took, a line a round; the programs of an experiment print a name in front of each value. They run
+ * natively, under Forkyard, qemu-user and strace alike. */
 #ifndef FORKYARD_BENCH_H
 #define FORKYARD_BENCH_H
 
@@ -9,31 +10,52 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
-static double now_ns(void)
+static inline double now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
-static long number(int argc, char **argv, int index, long otherwise)
+static inline long number(int argc, char **argv, int index, long otherwise)
 {
     return argc > index ? atol(argv[index]) : otherwise;
 }
 
-static void report(double ns)
+static inline void report(double ns)
 {
     printf("%.2f\n", ns);
     fflush(stdout);
 }
 
-static void fail(const char *what)
+static inline void fail(const char *what)
 {
     perror(what);
     exit(1);
+}
+
+/* One value of an experiment. Not flushed: writing must not come between two measurements. */
+static inline void report_as(const char *name, double value)
+{
+    printf("%s %.1f\n", name, value);
+}
+
+/* MIB of private memory in pages of 4 KiB that are all there; NULL for none. */
+static inline char *populated(long mib)
+{
+    if (mib == 0)
+        return NULL;
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    char *memory = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE, -1, 0);
+    if (memory == MAP_FAILED)
+        fail("mmap");
+    return memory;
 }
 
 #endif

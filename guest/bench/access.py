@@ -1,0 +1,94 @@
+"""``forkyard bench access``: fork, and a child that touches part of the memory; figure 8 of the paper."""
+
+from __future__ import annotations
+
+from guest.bench.experiment import (
+    CLASSIC,
+    CONTESTANTS,
+    HEADINGS,
+    ODF1,
+    ODF2,
+    Experiment,
+    Grid,
+    Mark,
+    Panel,
+    Run,
+    duration,
+    size_text,
+)
+from guest.bench.measure import Outcome
+
+SIZE_MIB = 256
+STEPS = 10
+#: Percent of the touched pages that are read only, the others written.
+READS = (100, 50, 0)
+#: On demand may take so much longer than classic, at any point.
+SLACK = 0.05
+_ROUNDS = 2
+
+
+class AccessExperiment(Experiment):
+    """Rows are ``READS/step``."""
+
+    name = "access"
+
+    def __init__(self, best: bool = False, size_mib: int = SIZE_MIB) -> None:
+        super().__init__(best)
+        self.mib = size_mib
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return f"Fork of {size_text(self.mib)}, and the child touches a part of it, one word a page"
+
+    def runs(self) -> list[Run]:
+        args = (str(self.mib), str(_ROUNDS), str(STEPS), *map(str, READS))
+        return [Run(size_text(self.mib), contestant, "bench_forkaccess", args, (self.mib << 20) * 9 // 4 + (256 << 20),
+                    (self.mib << 20) * 2) for contestant in CONTESTANTS]
+
+    def take(self, run: Run, outcome: Outcome) -> str:
+        for row, values in outcome.values.items():
+            self.add(row, run.contestant, values)
+        return f"all of it written {duration(min(outcome.values[f'{READS[-1]}/{STEPS}']))}"
+
+    def grids(self) -> list[Grid]:
+        grids = []
+        for reads in READS:
+            rows = []
+            for step in range(STEPS + 1):
+                row = f"{reads}/{step}"
+                slower = [self.slower(row, contestant) for contestant in (ODF1, ODF2)]
+                rows.append([f"{100 * step // STEPS} %", *self.cells(row, duration),
+                             *("" if part is None else f"{part:+.1%}" for part in slower)])
+            grids.append(Grid(f"{self.title}: {_mix(reads)}",
+                              ("touched", *HEADINGS.values(), "odf 1 to classic", "odf 2 to classic"), rows))
+        return grids
+
+    def slower(self, row: str, contestant: str) -> float | None:
+        """By what part on demand takes longer than classic there; negative: less."""
+        times, classic = self.times.get((row, contestant)), self.times.get((row, CLASSIC))
+        # Both had the same disturbances to suffer, and the least disturbed is the nearest to what the work takes.
+        return times.best / classic.best - 1 if times and classic else None
+
+    def marks(self) -> list[Mark]:
+        marks = []
+        for contestant in (ODF1, ODF2):
+            parts = {row: part for row, name in self.times if name == contestant
+                     and (part := self.slower(row, contestant)) is not None}
+            if parts:
+                worst = max(parts, key=lambda row: parts[row])
+                reads, step = worst.split("/")
+                marks.append(Mark(f"slower than classic anywhere, {contestant}",
+                                  f"{parts[worst]:+.1%} at {100 * int(step) // STEPS} % touched, {_mix(int(reads))}",
+                                  f"≤ {SLACK:+.0%}", parts[worst] <= SLACK))
+        return marks
+
+    def panels(self) -> list[Panel]:
+        return [Panel(_mix(reads), "memory touched, %", "fork and access, ms",
+                      self.series([(100 * step / STEPS, f"{reads}/{step}") for step in range(STEPS + 1)],
+                                  lambda ns: ns / 1e6)) for reads in READS]
+
+
+def _mix(reads: int) -> str:
+    if reads in (0, 100):
+        return "only read" if reads else "only written"
+    return f"{reads} % read, {100 - reads} % written"

@@ -1,0 +1,154 @@
+"""Run an experiment round by round, then show its tables, its marks and its picture."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from guest import markers
+from guest.bench import experiment_report as report
+from guest.bench.experiment import CONTESTANTS, HOST, Experiment, Run
+from guest.bench.measure import MeasureError, observe
+from guest.bench.plot import PlotError, draw, prepare
+from guest.bench.steps import Steps
+from guest.build import BuildError, build
+from guest.progress import CompileProgress
+from guest.runner import FAILED, say
+
+#: As a program that Ctrl-C has ended.
+INTERRUPTED = 128 + 2
+#: One process may not take longer.
+LIMIT_S = 600.0
+#: Of the memory that is free, the host's own fork may take this part: others may want some, too.
+HOST_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Show:
+    """How to show what was measured."""
+
+    form: str = "table"
+    """table, markdown or json."""
+    picture: str | None = None
+    write: str | None = None
+    """The file with markers for the experiment's tables."""
+
+
+def run_experiment(experiment: Experiment, rounds: int, show: Show, *, host: bool = True) -> int:
+    """Measure and show; returns the exit status: 0 whatever the numbers are, 130 after Ctrl-C.
+
+    Args:
+        host: measure the host's own fork too, where its memory allows.
+    """
+    status = 0
+    runs = [run for run in experiment.runs() if host or run.contestant != HOST]
+    try:
+        if show.picture is not None:
+            prepare(show.picture)
+        _get_ready(runs)
+        status = _measure(experiment, runs, rounds)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except (BuildError, MeasureError, PlotError) as error:
+        say(str(error))
+        return FAILED
+    if status == INTERRUPTED:
+        say("interrupted" + ("; this is what was measured so far" if experiment.times else
+                             " before anything was measured"))
+    if not experiment.times:
+        return status or FAILED
+    try:
+        _show(experiment, show, complete=status == 0)
+    except (OSError, ValueError, PlotError) as error:
+        say(str(error))
+        return FAILED
+    return status
+
+
+def _get_ready(runs: list[Run]) -> None:
+    """Compile the machine and the programs before the clock runs.
+
+    Raises:
+        BuildError: a program cannot be built. MeasureError: the machine cannot be compiled.
+    """
+    from emu import native
+    from guest import session  # noqa: F401 -- what is to be compiled
+
+    progress = CompileProgress()
+    try:
+        native.load(progress)
+    except native.CompileError as error:
+        raise MeasureError(f"the machine could not be compiled: {str(error).strip().splitlines()[-1]}") from None
+    finally:
+        progress.close()
+    for program in {run.program for run in runs}:
+        build(program)
+
+
+def _measure(experiment: Experiment, runs: list[Run], rounds: int) -> int:
+    """All runs, round by round; a run that fails is noted and left out from then on. Returns the exit status."""
+    status = 0
+    failed: set[Run] = set()
+    with Steps(len(runs) * rounds) as steps:
+        for _ in range(rounds):
+            for run in runs:
+                if run in failed:
+                    steps.done(run.label, "left out")
+                    continue
+                steps.begin(run.label)
+                if run.contestant == HOST and run.touched_bytes > HOST_SHARE * free_bytes():
+                    failed.add(run)
+                    experiment.notes.append(f"{run.label}: not measured, it would take more than half of the host's "
+                                            f"free memory ({free_bytes() >> 20} MiB)")
+                    steps.done(run.label, "left out, for lack of memory")
+                    continue
+                try:
+                    steps.done(run.label, experiment.take(run, observe(_options(run), run.program, run.args, LIMIT_S)))
+                except MeasureError as error:
+                    failed.add(run)
+                    status = FAILED
+                    experiment.notes.append(f"{run.label}: {error}")
+                    steps.done(run.label, str(error))
+    return status
+
+
+def _options(run: Run) -> dict[str, object] | None:
+    options = CONTESTANTS[run.contestant]
+    return None if options is None else {**options, "memory_bytes": run.memory_bytes}
+
+
+def free_bytes() -> int:
+    """The host's available memory; a great deal where it does not tell."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 1 << 62
+
+
+def _show(experiment: Experiment, show: Show, *, complete: bool) -> None:
+    """Raises OSError, ValueError (no markers), PlotError."""
+    if show.form == "json":
+        print(report.as_json(experiment, complete), end="")
+    elif show.form == "markdown":
+        print(report.markdown(experiment), end="")
+    else:
+        from rich.console import Console
+
+        console = Console(width=None if sys.stdout.isatty() else 200)
+        for table in report.tables(experiment):
+            console.print(table)
+    for note in experiment.notes:
+        say(note)
+    if show.picture is not None:
+        draw(experiment, show.picture)
+    if show.write is not None:
+        if not complete:
+            say(f"{show.write} stays as it is: not everything was measured")
+            return
+        try:
+            markers.update(show.write, f"bench {experiment.name}", report.markdown(experiment))
+        except OSError as error:
+            raise OSError(f"{show.write}: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"{show.write}: {error}") from None

@@ -1,0 +1,103 @@
+"""``forkyard bench server``: runs per second of a fork server with much memory; the paper's AFL figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from guest.bench.experiment import (
+    CLASSIC,
+    CONTESTANTS,
+    HEADINGS,
+    ODF1,
+    ODF2,
+    PAPER_CLASSIC,
+    PAPER_ODF,
+    Experiment,
+    Grid,
+    Mark,
+    Panel,
+    Run,
+    Series,
+    at_least,
+    digits,
+    duration,
+    size_text,
+)
+from guest.bench.measure import Outcome
+
+SIZE_MIB, CONTROL_MIB = 1078, 7
+#: Tables (2 MiB) that a child writes under.
+TABLES = (0, 1, 4, 16, 64, 256, 539)
+CONTROL_TABLES = (0, 1, 3)
+#: The child of the mark: SQLite's under AFL reads one file and parses it.
+MARKED = 16
+#: EuroSys '21: AFL on SQLite with 1078 MB, runs per second.
+PAPER = (63.0, 206.0)
+FASTER, SLACK = 3.3, 0.10
+_ROUNDS, _RUNS = 3, 40
+
+
+class ServerExperiment(Experiment):
+    """Rows are ``MIB/TABLES``; values are the times of a run."""
+
+    name = "server"
+    title = "A fork server: runs per second"
+
+    def __init__(self, best: bool = False, size_mib: int = SIZE_MIB, tables: Sequence[int] = TABLES) -> None:
+        super().__init__(best)
+        self.plan = {CONTROL_MIB: CONTROL_TABLES,
+                     size_mib: tuple(sorted(t for t in set(tables) if t <= size_mib // 2))}
+        self.mib = size_mib
+
+    def runs(self) -> list[Run]:
+        return [Run(size_text(mib), contestant, "bench_forkserver",
+                    (str(mib), str(_ROUNDS), str(_RUNS), *map(str, tables)), (mib << 20) * 5 // 4 + (256 << 20),
+                    (mib << 20) * 5 // 4)
+                for mib, tables in self.plan.items() for contestant in CONTESTANTS]
+
+    def take(self, run: Run, outcome: Outcome) -> str:
+        for tables, values in outcome.values.items():
+            self.add(f"{int(run.args[0])}/{tables}", run.contestant, values)
+        least = str(min(map(int, outcome.values)))
+        return f"{duration(min(outcome.values[least]))} a run"
+
+    def grids(self) -> list[Grid]:
+        rows = []
+        for mib, counts in self.plan.items():
+            for tables in counts:
+                row = f"{mib}/{tables}"
+                faster = [self.ratio(row, CLASSIC, contestant) for contestant in (ODF1, ODF2)]
+                rows.append([size_text(mib), str(tables), *self.cells(row, lambda ns: digits(1e9 / ns)),
+                             *("" if times is None else f"{digits(times)} ×" for times in faster), "", ""])
+        paper = ["1078 MB, AFL on SQLite", "", *[""] * 6, *(digits(rate) for rate in PAPER)]
+        return [Grid(self.title, ("memory", "tables written", *HEADINGS.values(), "odf 1 to classic",
+                                  "odf 2 to classic", PAPER_CLASSIC, PAPER_ODF), [*rows, paper])]
+
+    def marks(self) -> list[Mark]:
+        marks = []
+        for contestant in (ODF1, ODF2):
+            faster = self.ratio(f"{SIZE_MIB}/{MARKED}", CLASSIC, contestant)
+            if faster is not None:
+                marks.append(at_least(f"runs at {SIZE_MIB} MiB, {MARKED} tables written, {contestant} against classic",
+                                      faster, FASTER, "more"))
+        for contestant in (ODF1, ODF2):
+            control = [ratio for tables in CONTROL_TABLES
+                       if (ratio := self.ratio(f"{CONTROL_MIB}/{tables}", CLASSIC, contestant)) is not None]
+            if control:
+                least = min(control)
+                marks.append(Mark(f"runs at {CONTROL_MIB} MiB, {contestant} against classic", f"{least - 1:+.1%}",
+                                  f"≥ {-SLACK:+.0%}", least >= 1 - SLACK))
+        return marks
+
+    def panels(self) -> list[Panel]:
+        panels = []
+        for mib, counts in self.plan.items():
+            # A logarithmic axis has no 0: those that write nothing stand at 1/2.
+            points = [(float(tables or 0.5), f"{mib}/{tables}") for tables in counts]
+            lines = self.series(points, lambda ns: 1e9 / ns)
+            if mib == SIZE_MIB:
+                lines += [Series(name, [float(MARKED)], [rate]) for name, rate in
+                          zip((PAPER_CLASSIC, PAPER_ODF), PAPER, strict=True)]
+            panels.append(Panel(size_text(mib), "tables (2 MiB) that the child writes under", "runs per second", lines,
+                                log_x=True, log_y=True, ticks={x: str(int(x)) for x, _ in points}))
+        return panels

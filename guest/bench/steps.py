@@ -1,0 +1,48 @@
+"""What the user sees while a bench runs: a bar on stderr if that is a terminal, else a line for each step."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from guest.progress import is_terminal
+
+
+class Steps:
+    """A context manager over ``total`` steps: :meth:`begin` one, then say what came out with :meth:`done`."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.count = 0
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Steps:
+        if is_terminal():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(TextColumn("forkyard bench"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(),
+                                 TextColumn("{task.fields[now]}", markup=False), console=Console(stderr=True),
+                                 transient=True)
+            self._task = self._bar.add_task("", total=self.total, now="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def begin(self, what: str) -> None:
+        """This is being measured now."""
+        if self._bar is not None:
+            self._bar.update(self._task, now=what)
+
+    def done(self, what: str, result: str) -> None:
+        """A step has ended."""
+        self.count += 1
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.count, now=f"{what}: {result}")
+        elif sys.stderr is not None:
+            print(f"{self.count}/{self.total} {what}: {result}", file=sys.stderr, flush=True)
