@@ -1,0 +1,69 @@
+"""A launcher whose program is a few lines of Python: the protocol can be tested without the emulator.
+
+    python tests/afl_fake.py [@@]
+
+What "the program" does is the first word of its input: ``exit N``, ``signal N``, ``sleep`` (until it is stopped),
+``burn`` (the same, but it never looks whether it shall stop, for two seconds), ``break`` (the server itself fails);
+anything else exits with 0. Its coverage is one byte for each pair of neighbours in the input.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from guest.fuzz.afl_command import Job, launch
+
+BURN_S = 2.0
+
+
+class FakeServer:
+    """Stands for guest.fuzz.forkserver.ForkServer."""
+
+    def __init__(self, job: Job, how: Any) -> None:
+        self.job = job
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end."""
+
+    def prepare(self) -> None:
+        """It stands at its fork point already."""
+
+    def run(self, stop_fd: int | None = None) -> int:
+        data = self.job.input.fetch()
+        self.cover(data)
+        word, _, number = data.decode(errors="replace").partition(" ")
+        if word == "sleep":
+            select.select([stop_fd] if stop_fd is not None else [], [], [])
+            return 9
+        if word == "burn":
+            end = time.monotonic() + BURN_S
+            while time.monotonic() < end:
+                pass
+            return 0
+        if word == "break":
+            raise RuntimeError("the server breaks")
+        return {"exit": int(number or 0) << 8, "signal": int(number or 0)}.get(word, 0) if number.isdecimal() else 0
+
+    run_whole = run
+
+    def cover(self, data: bytes) -> None:
+        segment = self.job.coverage
+        if segment is not None:
+            for a, b in zip(b"\0" + data, data, strict=False):
+                segment.view[(a * 251 + b) % self.job.map_size] = 1
+
+
+if __name__ == "__main__":
+    status = launch(["fake", *sys.argv[1:]], dict(os.environ), {"input_file": None},
+                    lambda job, how: FakeServer(job, how))  # type: ignore[arg-type,return-value]
+    os._exit(status)
