@@ -15,6 +15,7 @@ class Events:
 
     exec: list[Callable[..., Any]]
     exit: list[Callable[..., Any]]
+    fatal: list[Callable[..., Any]]
     fault: list[Callable[..., Any]]
     fork: list[Callable[..., Any]]
     log: list[Callable[..., Any]]
@@ -26,6 +27,7 @@ class Events:
     __slots__ = (
         "exec",  # (task, path: bytes)                         after the new image is in place
         "exit",  # (task, status: int)                         thread exit; status in wait(2) form
+        "fatal",  # (task, info: SigInfo)                      a signal is about to end the process; all is as it was
         "fault",  # (task, address: int, access: int)          a fault that compiled code could not finish
         "fork",  # (parent, child, flags: int, odf: bool)      fork, vfork and clone
         "log",  # (line: str)                          what Linux writes to the kernel log

@@ -20,6 +20,7 @@ from kernel.task.signals import (
     SA_NODEFER,
     SA_RESETHAND,
     SI_KERNEL,
+    SI_USER,
     SIG_DFL,
     SIG_IGN,
     SIG_KERNEL_IGNORE_MASK,
@@ -67,13 +68,13 @@ def exit_to_user(task: Task, result: int | None) -> None:
 
 def _get_signal(task: Task) -> tuple[SigInfo, Action] | None:
     """The next signal with a handler; default actions happen here. None when there is none, or the task left R."""
-    from kernel.task.exit import do_exit, do_group_exit
+    from kernel.task.exit import do_exit
 
     group = task.group
     while True:
         if task.dying or group.group_exit_status is not None:
             if group.group_exit_status is not None:
-                do_group_exit(task, group.group_exit_status)
+                _end(task, SigInfo(group.group_exit_status, SI_USER))
             else:
                 do_exit(task, SIGKILL)
             return None
@@ -108,8 +109,17 @@ def _get_signal(task: Task) -> tuple[SigInfo, Action] | None:
             if jobctl.begin_stop(task, signo):
                 return None
             continue
-        do_group_exit(task, signo)
+        _end(task, info)
         return None
+
+
+def _end(task: Task, info: SigInfo) -> None:
+    """``info`` ends the process of ``task``. One that needed no queue (SIGKILL, SIGTERM …) has lost its cause."""
+    from kernel.task.exit import do_group_exit
+
+    for observer in task.kernel.events.fatal:
+        observer(task, info)
+    do_group_exit(task, info.signo)
 
 
 def _handle(task: Task, info: SigInfo, action: Action, result: int | None) -> None:
