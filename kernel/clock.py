@@ -90,6 +90,14 @@ class Clock:
             return (self._epoch_ns - _VIRTUAL_UPTIME_NS) // NSEC_PER_SEC
         return (time.time_ns() - self.boottime_ns()) // NSEC_PER_SEC
 
+    def save(self) -> int:
+        """What restore() takes to set a virtual clock back."""
+        return self._now_ns
+
+    def restore(self, saved: int) -> None:
+        """Let virtual time be again what it was at save()."""
+        self._now_ns = saved
+
     def advance(self, duration_ns: int) -> None:
         """Let virtual time pass; does nothing to real time."""
         if self.virtual and duration_ns > 0:

@@ -144,7 +144,10 @@ class Kernel:
         """
         if self.options.timeout_s is not None:
             self.timers.add(self.clock.monotonic_ns() + int(self.options.timeout_s * 1e9), self._time_out)
-        self.scheduler.run()
+        try:
+            self.scheduler.run()
+        finally:
+            self.scheduler.ticker.end()
         status = self.init.exit_status
         task_exit.kill_all(self)
         return 9 if status is None else status

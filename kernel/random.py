@@ -10,6 +10,9 @@ import hashlib
 import os
 from typing import Any
 
+State = tuple[int, bytes]
+"""A place in the seed's stream."""
+
 
 class Random:
     """``bytes(n)``: n unpredictable bytes, or the next n of the seed's stream (SHAKE-256, counter mode)."""
@@ -31,6 +34,14 @@ class Random:
             self._pool += block
         out, self._pool = self._pool[:size], self._pool[size:]
         return out
+
+    def save(self) -> State:
+        """What restore() takes for the seed's stream to begin again here."""
+        return self._counter, self._pool
+
+    def restore(self, saved: State) -> None:
+        """Go back in the seed's stream."""
+        self._counter, self._pool = saved
 
     def below(self, limit: int) -> int:
         """A number in ``range(limit)``; the bias is below 2**-64 for limits under 2**64."""

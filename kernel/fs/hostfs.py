@@ -221,7 +221,7 @@ class HostFile(_HostInode):
 
         self.cache = PageCache(self.sb.kernel.memory, os.fstat(fd).st_size, WritableBacking(fd, True))
 
-    def changed(self) -> None:
+    def changing(self, data: bool = False) -> None:
         self.own_change = True
 
     def set_size(self, size: int) -> None:
@@ -234,7 +234,7 @@ class HostFile(_HostInode):
         if size > self.size:
             check_size(task, self, size)
         self.set_size(size)
-        self.changed()
+        self.changing()
 
     def seek_data_or_hole(self, offset: int, whence: int) -> int:
         self.fsync()

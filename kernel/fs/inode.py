@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kernel.fs.dentry import Dentry
     from kernel.fs.file import File
+    from kernel.fs.undo import Undo
     from kernel.mm.pagecache import PageCache
     from kernel.task.task import Task
 
@@ -84,6 +85,8 @@ class SuperBlock:
         self.max_inodes = 1 << 62
         self.now = kernel.clock.realtime_ns
         """The time stamps' clock."""
+        self.undo: Undo | None = None
+        """Remembers what changes, for it to be taken back."""
 
     def new_ino(self) -> int:
         """An inode number that no other file of this file system has."""
@@ -185,8 +188,10 @@ class Inode:
         """Raise EACCES unless the task's file credentials allow ``mask``, an OR of MAY_READ, MAY_WRITE, MAY_EXEC."""
         generic_permission(self, task.cred, mask)
 
-    def changed(self) -> None:
-        """The inode no longer is what its file system loaded; keep it."""
+    def changing(self, data: bool = False) -> None:
+        """The inode is about to differ from what its file system loaded, in its ``data`` too: keep it."""
+        if self.sb.undo is not None:
+            self.sb.undo.keep(self, data)
 
     # -- directories
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from kernel.fs.file import File
     from kernel.fs.inode import Inode, SuperBlock
+    from kernel.fs.undo import Undo
     from kernel.task.task import Task
 
 CACHE_LIMIT = 60_000
@@ -111,6 +112,8 @@ class Vfs:
         self.protected_symlinks = True
         self.protected_hardlinks = True
         self._cached = 0
+        self.undo: Undo | None = None
+        """Remembers which names change, for them to be taken back."""
 
     # -- what the other parts of the kernel call
 
@@ -397,21 +400,29 @@ class Vfs:
     def _remember(self, parent: Dentry, name: bytes, dentry: Dentry) -> None:
         directory = parent.inode
         if not directory.volatile:
+            if self.undo is not None:
+                self.undo.keep_name(parent, name)
             parent.children[name] = dentry
         elif directory.known is not None:
             directory.known[name] = dentry
 
     def drop(self, dentry: Dentry) -> None:
         """A name was removed."""
+        self._uncache(dentry)
         dentry.gone = True
+
+    def _uncache(self, dentry: Dentry) -> None:
+        """``dentry`` is no longer where it was."""
         parent = dentry.parent
+        if self.undo is not None:
+            self.undo.keep_dentry(dentry)
         if parent is not None and parent.children.get(dentry.name) is dentry:
+            if self.undo is not None:
+                self.undo.keep_name(parent, dentry.name)
             parent.children[dentry.name] = None
 
     def move(self, dentry: Dentry, parent: Dentry, name: bytes) -> None:
         """A name became another, in the same directory or elsewhere."""
-        old = dentry.parent
-        if old is not None and old.children.get(dentry.name) is dentry:
-            old.children[dentry.name] = None
+        self._uncache(dentry)
         dentry.parent, dentry.name = parent, name
         self._remember(parent, name, dentry)

@@ -293,7 +293,6 @@ def _rename(
         vfs.drop(new)
     vfs.move(old, new_where.dentry, new_where.name)
     if exchange and new is not None:
-        new.parent = None  # its place in the cache is taken already
         vfs.move(new, old_where.dentry, old_where.name)
     if fsnotify.active:
         fsnotify.moved(old_dir, old_where.name, new_dir, new_where.name, source, None if exchange else target)

@@ -136,8 +136,17 @@ class _OverlayInode(MemInode):
             self.btime = self.sb.tree.birth_time(lower.directory, lower.name)  # type: ignore[attr-defined]
         return self.btime
 
-    def changed(self) -> None:
+    def changing(self, data: bool = False) -> None:
+        super().changing(data)
         self.sb.pinned.add(self)  # type: ignore[attr-defined]
+
+    def save(self, data: bool) -> dict[str, Any]:
+        return {**super().save(data), "pinned": self in self.sb.pinned}  # type: ignore[attr-defined]
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        super().restore(saved)
+        if not saved["pinned"]:
+            self.sb.pinned.discard(self)  # type: ignore[attr-defined]
 
     def _xattrs(self) -> dict[bytes, bytes]:
         if self.xattrs is None:
@@ -175,6 +184,10 @@ class OverlayFile(MemFile, _OverlayInode):
             backing = HostBacking(tree, lower.directory, lower.name, (found.st_dev, found.st_ino))
             self.cache = PageCache(self.sb.kernel.memory, found.st_size, backing)
         return self.cache
+
+    def _is_unread(self) -> bool:
+        cache = self.cache
+        return cache is None or (cache.users == 0 and self not in self.sb.pinned)  # type: ignore[attr-defined]
 
     def set_size(self, size: int) -> None:
         if size == 0 and self.cache is None:
@@ -256,6 +269,13 @@ class OverlayDir(MemDir, _OverlayInode):
         if hidden or own:
             lower = [row for row in lower if row[0] not in hidden]
         return lower + own
+
+    def save(self, data: bool) -> dict[str, Any]:
+        return {**super().save(data), "whiteouts": self.whiteouts.copy()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        super().restore(saved)
+        self.whiteouts = saved["whiteouts"]
 
     def _set(self, name: bytes, inode: Inode) -> None:
         self.whiteouts.add(name)

@@ -55,6 +55,8 @@ def touch_atime(file: File) -> None:
     if (inode.atime <= inode.mtime or inode.atime <= inode.ctime or now - inode.atime >= DAY_NS) and (
         not file.flags & O_NOATIME
     ):
+        if inode.sb.undo is not None:
+            inode.sb.undo.keep_atime(inode)
         inode.atime = now
 
 
@@ -176,11 +178,11 @@ class RegularFile(File):
             raise Errno(EPERM)
         if inode.mode & (S_ISUID | S_ISGID):
             remove_privileges(inode, task)
+        inode.changing(data=True)
         written = cache.write(offset, data)
         if pos is None:
             self.pos = offset + written
         inode.mtime = inode.ctime = inode.sb.now()
-        inode.changed()
         if fsnotify.active:
             fsnotify.file_event(self.dentry, fsnotify.IN_MODIFY)
         return written
@@ -222,6 +224,7 @@ class RegularFile(File):
         if end > EXT4_MAX_BYTES:
             raise Errno(EFBIG)
         size = cache.size
+        inode.changing(data=True)
         if mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE):
             self._shift(task, mode, offset, length, cache)
         else:
@@ -237,7 +240,6 @@ class RegularFile(File):
             if grow:
                 inode.set_size(end)
         inode.mtime = inode.ctime = inode.sb.now()
-        inode.changed()
 
     def _shift(self, task: Task, mode: int, offset: int, length: int, cache: PageCache) -> None:
         """Cut out (COLLAPSE) or insert a range of whole blocks."""
@@ -274,7 +276,7 @@ class RegularFile(File):
             if prot & PROT_WRITE and getattr(inode, "seals", 0) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE):
                 raise Errno(EPERM)
             if self.writable:
-                inode.changed()
+                inode.changing(data=True)
         touch_atime(self)
         return inode.page_cache()
 

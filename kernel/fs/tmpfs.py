@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernel.errno import EEXIST, ENODATA, ENOSPC, ENOTEMPTY, ENXIO, EPERM, ERANGE, ETXTBSY, Errno
+from kernel.errno import ENOSPC, ENOTEMPTY, ENXIO, EPERM, ETXTBSY, Errno
 from kernel.fs.inode import Inode, StatFs, SuperBlock
+from kernel.fs.memxattr import MemXattrs
 from kernel.fs.regular import DirectoryFile, RegularFile, check_size
 from kernel.fs.uapi import (
     F_SEAL_GROW,
@@ -23,8 +24,6 @@ from kernel.fs.uapi import (
     S_IXGRP,
     SEEK_DATA,
     TMPFS_MAGIC,
-    XATTR_CREATE,
-    XATTR_REPLACE,
 )
 from kernel.task.capability import CAP_FSETID
 
@@ -37,13 +36,12 @@ if TYPE_CHECKING:
     from kernel.task.task import Task
 
 PAGE = 4096
-XATTR_SPACE = 3 * PAGE
-"""Bytes of names and values that one file may have."""
+_ATTRIBUTES = ("mode", "uid", "gid", "nlink", "rdev", "atime", "mtime", "ctime", "btime", "linkable")
 INODE_BYTES = 1 << 14
 """Guest memory for each file that may exist in memory: they cost the emulator memory that it does not count."""
 
 
-class MemInode(Inode):
+class MemInode(MemXattrs, Inode):
     """Metadata kept in memory."""
 
     __slots__ = ("xattrs",)
@@ -52,53 +50,34 @@ class MemInode(Inode):
         super().__init__(sb, mode, uid, gid, rdev, ino)
         self.xattrs: dict[bytes, bytes] | None = None
 
-    def setattr(self, task: Task | None, **changes: int) -> None:
-        for name, value in changes.items():
-            if name == "mode":
-                value = self.mode & S_IFMT | value & 0o7777
-            setattr(self, name, value)
-        if "ctime" not in changes:
-            self.ctime = self.sb.now()
-        self.changed()
+    def save(self, data: bool) -> dict[str, Any]:
+        """What restore() takes to make the inode again what it is now, its ``data`` included."""
+        saved: dict[str, Any] = {name: getattr(self, name) for name in _ATTRIBUTES}
+        saved["xattrs"] = None if self.xattrs is None else self.xattrs.copy()
+        return saved
 
-    def fsync(self) -> None:
-        """Memory is as safe as it gets."""
-
-    # -- extended attributes
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back what has happened since save()."""
+        for name in _ATTRIBUTES:
+            setattr(self, name, saved[name])
+        self.xattrs = saved["xattrs"]
 
     def _xattrs(self) -> dict[bytes, bytes]:
         if self.xattrs is None:
             self.xattrs = {}
         return self.xattrs
 
-    def getxattr(self, task: Task, name: bytes) -> bytes:
-        value = self._xattrs().get(name)
-        if value is None:
-            raise Errno(ENODATA)
-        return value
+    def setattr(self, task: Task | None, **changes: int) -> None:
+        self.changing()
+        for name, value in changes.items():
+            if name == "mode":
+                value = self.mode & S_IFMT | value & 0o7777
+            setattr(self, name, value)
+        if "ctime" not in changes:
+            self.ctime = self.sb.now()
 
-    def setxattr(self, task: Task, name: bytes, value: bytes, flags: int) -> None:
-        xattrs = self._xattrs()
-        if flags & XATTR_CREATE and name in xattrs:
-            raise Errno(EEXIST)
-        if flags & XATTR_REPLACE and name not in xattrs:
-            raise Errno(ENODATA)
-        if len(value) > PAGE:
-            raise Errno(ENOSPC if len(value) <= 65536 else ERANGE)
-        if sum(map(len, xattrs)) + sum(map(len, xattrs.values())) + len(name) + len(value) > XATTR_SPACE:
-            raise Errno(ENOSPC)
-        xattrs[name] = value
-        self.ctime = self.sb.now()
-        self.changed()
-
-    def removexattr(self, task: Task, name: bytes) -> None:
-        if self._xattrs().pop(name, None) is None:
-            raise Errno(ENODATA)
-        self.ctime = self.sb.now()
-        self.changed()
-
-    def listxattr(self, task: Task) -> list[bytes]:
-        return list(self._xattrs())
+    def fsync(self) -> None:
+        """Memory is as safe as it gets."""
 
 
 class MemFile(MemInode):
@@ -111,11 +90,37 @@ class MemFile(MemInode):
         self.seals = 0
 
     def __del__(self) -> None:
-        cache = getattr(self, "cache", None)
-        if cache is not None:
-            cache.release()
-            if cache.backing is not None:
-                cache.backing.close()
+        if getattr(self, "cache", None) is not None:
+            self._drop_cache()
+
+    def _drop_cache(self) -> None:
+        cache = self.cache
+        assert cache is not None
+        cache.release()
+        if cache.backing is not None:
+            cache.backing.close()  # type: ignore[attr-defined]
+
+    def save(self, data: bool) -> dict[str, Any]:
+        saved = {**super().save(data), "seals": self.seals}
+        if data:
+            saved["data"] = None if self._is_unread() else self.page_cache().read(0, self.size)
+        return saved
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        super().restore(saved)
+        self.seals = saved["seals"]
+        data = saved.get("data")
+        if data is not None:
+            cache = self.page_cache()
+            cache.truncate(len(data))
+            cache.write(0, data)
+        elif "data" in saved and self.cache is not None:
+            self._drop_cache()
+            self.cache = None
+
+    def _is_unread(self) -> bool:
+        """Nothing would be lost with the page cache."""
+        return self.cache is None
 
     @property
     def size(self) -> int:
@@ -144,10 +149,10 @@ class MemFile(MemInode):
             check_size(task, self, size)
         if self.seals and ((self.seals & F_SEAL_SHRINK and size < old) or (self.seals & F_SEAL_GROW and size > old)):
             raise Errno(EPERM)
+        self.changing(data=size != old)
         if size != old:
             self.set_size(size)
         self.mtime = self.ctime = self.sb.now()
-        self.changed()
 
     def seek_data_or_hole(self, offset: int, whence: int) -> int:
         """lseek's SEEK_DATA and SEEK_HOLE for ``offset`` below the size."""
@@ -252,6 +257,13 @@ class MemDir(MemInode):
                 mode &= ~S_ISGID
         return mode, cred.fsuid, gid
 
+    def save(self, data: bool) -> dict[str, Any]:
+        return {**super().save(data), "entries": self.entries.copy()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        super().restore(saved)
+        self.entries = saved["entries"]
+
     def _check_room(self) -> None:
         """ENOSPC when the file system has as many files as it may."""
         if self.sb.own_inodes >= self.sb.max_inodes:
@@ -259,14 +271,15 @@ class MemDir(MemInode):
 
     def _enter(self, name: bytes, inode: Inode) -> Inode:
         self._check_room()
+        self._modified()
         self.sb.own_inodes += 1
         self._set(name, inode)
-        self._modified()
         return inode
 
     def _modified(self) -> None:
+        """An entry is about to come or go."""
+        self.changing()
         self.mtime = self.ctime = self.sb.now()
-        self.changed()
 
     def create(self, task: Task, name: bytes, mode: int) -> Inode:
         return self._enter(name, MemFile(self.sb, *self._owner(task, S_IFREG | mode & 0o7777)))
@@ -284,9 +297,9 @@ class MemDir(MemInode):
     def add_mount_point(self, name: bytes) -> Inode:
         """An empty directory to mount on, made at boot where the tree has none."""
         inode = MemDir(self.sb, S_IFDIR | 0o755)
+        self.changing()
         self._set(name, inode)
         self._count_directory(1)
-        self.changed()
         return inode
 
     def mknod(self, task: Task, name: bytes, mode: int, rdev: int) -> Inode:
@@ -300,27 +313,27 @@ class MemDir(MemInode):
         if inode.nlink == 0:
             self._check_room()
             self.sb.own_inodes += 1
+        inode.changing()
         inode.nlink += 1
         inode.ctime = self.sb.now()
-        inode.changed()
-        self._set(name, inode)
         self._modified()
+        self._set(name, inode)
 
     # -- removing and moving them
 
     def unlink(self, task: Task, name: bytes, inode: Inode) -> None:
-        self._remove(name)
         self._modified()
+        self._remove(name)
         self._dropped(inode)
 
     def rmdir(self, task: Task, name: bytes, inode: Inode) -> None:
         if not inode.is_empty(task):  # type: ignore[attr-defined]
             raise Errno(ENOTEMPTY)
-        self._remove(name)
         self._modified()
+        self._remove(name)
         self._count_directory(-1)
+        inode.changing()
         inode.nlink = 0
-        inode.changed()
         self.sb.forget(inode)  # type: ignore[attr-defined]
 
     def rename(
@@ -334,6 +347,13 @@ class MemDir(MemInode):
         exchange: bool,
     ) -> None:
         assert isinstance(new_dir, MemDir)
+        if not exchange and target is not None and target.is_dir and not target.is_empty(task):  # type: ignore[attr-defined]
+            raise Errno(ENOTEMPTY)
+        self._modified()
+        new_dir._modified()
+        inode.changing()
+        if target is not None:
+            target.changing()
         if exchange:
             assert target is not None
             self._set(name, target)
@@ -341,13 +361,9 @@ class MemDir(MemInode):
                 new_dir._count_directory(inode.is_dir - target.is_dir)
                 self._count_directory(target.is_dir - inode.is_dir)
             target.ctime = self.sb.now()
-            target.changed()
         else:
             if target is not None and target.is_dir:
-                if not target.is_empty(task):  # type: ignore[attr-defined]
-                    raise Errno(ENOTEMPTY)
                 target.nlink = 0
-                target.changed()
                 new_dir._count_directory(-1)
                 self.sb.forget(target)  # type: ignore[attr-defined]
             elif target is not None:
@@ -358,15 +374,12 @@ class MemDir(MemInode):
                 new_dir._count_directory(1)
         new_dir._set(new_name, inode)
         inode.ctime = self.sb.now()
-        inode.changed()
-        self._modified()
-        new_dir._modified()
 
     def _dropped(self, inode: Inode) -> None:
         """One name less for a file."""
+        inode.changing()
         inode.nlink -= 1
         inode.ctime = self.sb.now()
-        inode.changed()
         if inode.nlink == 0:
             self.sb.forget(inode)  # type: ignore[attr-defined]
 

@@ -77,7 +77,7 @@ def kernel_clone(task: Task, args: CloneArgs, odf: bool = False) -> Task:
         raise
     if mm is task.mm:
         mm.users += 1
-    child = _copy_task(task, tid, mm, args)
+    child = copy_task(task, tid, mm, args)
     if pidfd is not None:
         pidfd.target = child if flags & CLONE_THREAD else child.group
     if flags & CLONE_PARENT_SETTID:
@@ -132,7 +132,7 @@ def _check_limits(task: Task) -> None:
         raise Errno(EAGAIN)
 
 
-def _copy_task(task: Task, tid: int, mm: AddressSpace, args: CloneArgs) -> Task:
+def copy_task(task: Task, tid: int, mm: AddressSpace, args: CloneArgs) -> Task:
     """The child's task, entered in every table but not yet runnable. Nothing here can fail."""
     kernel, flags = task.kernel, args.flags
     group = task.group if flags & CLONE_THREAD else _copy_group(task, tid, args)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING
 
-from emu.layout import M_OBSERVED, M_REGS, STOP_EXCEPTION, STOP_FAULT, STOP_INVALID, STOP_NONE, STOP_SYSCALL
+from emu.layout import M_OBSERVED, M_REGS, M_RIP, STOP_EXCEPTION, STOP_FAULT, STOP_INVALID, STOP_NONE, STOP_SYSCALL
 from kernel.errno import EINTR, ENOSYS, Errno
 from kernel.mm.layout import K_MM
 from kernel.syscalls.table import TABLE, Syscall
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: System calls after which the constant answers of the running task may have changed.
 _ID_CALLS = frozenset({59, 322, 105, 106, 109, 112, 113, 114, 117, 119, 122, 123})
 _REG0 = M_REGS >> 3
+SYSCALL_BYTES = 2
+"""The length of the instruction (0f 05)."""
 
 
 class Scheduler:
@@ -50,6 +52,10 @@ class Scheduler:
         self._yield = False
         self.ended = False
         """Set when the emulator shall stop whatever the guest does."""
+        self.before_syscall: Callable[[Task, Syscall | None, list[int]], bool] | None = None
+        """Asked before each system call; True: the task stays where it is, in front of the instruction."""
+        self.on_stop: Callable[[Task], bool] | None = None
+        """Asked when the engine has stopped without a reason (a breakpoint?); True: the task stays where it is."""
         self.reported: set[int] = set()
         self.unknown_syscall: Callable[[Task, int], None] | None = None
         """Called once for each system call number that is not implemented."""
@@ -71,11 +77,14 @@ class Scheduler:
 
     def remove(self, task: Task) -> None:
         """The task has ended."""
-        if task in self._queued:
-            self._queued.discard(task)
-            self.queue.remove(task)
+        self._dequeue(task)
         self._unregister(task)
         self.kernel.machine.cpu.forget(task)
+
+    def park(self, task: Task) -> None:
+        """Let a task stand still as it is, in no queue; add() lets it go on."""
+        task.state = "P"
+        self._dequeue(task)
 
     def yield_(self) -> None:
         """Let the others run first (sched_yield)."""
@@ -88,7 +97,7 @@ class Scheduler:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run tasks until the first process has ended, or ``ended`` is set."""
+        """Run tasks until the first process has ended, or ``ended`` is set; may be called again for another."""
         kernel, timers, clock = self.kernel, self.kernel.timers, self.kernel.clock
         self.ticker.start()
         try:
@@ -109,12 +118,16 @@ class Scheduler:
                     self._run_task(task)
         finally:
             self.current = None
-            self.ticker.end()
 
     def _enqueue(self, task: Task) -> None:
         if task not in self._queued and task.state not in ("X", "Z"):
             self._queued.add(task)
             self.queue.append(task)
+
+    def _dequeue(self, task: Task) -> None:
+        if task in self._queued:
+            self._queued.discard(task)
+            self.queue.remove(task)
 
     def _run_task(self, task: Task) -> None:
         """One slice: until the task blocks, ends, stops, or others have waited long enough."""
@@ -152,11 +165,18 @@ class Scheduler:
             stop = run()
             if stop == STOP_SYSCALL:
                 number = slots[_REG0]
-                if not self._syscall(task, number, slots[_REG0 + 1 : _REG0 + 7].tolist()):
+                args = slots[_REG0 + 1 : _REG0 + 7].tolist()
+                if self.before_syscall is not None and self.before_syscall(task, TABLE.get(number), args):
+                    slots[M_RIP >> 3] -= SYSCALL_BYTES
+                    cpu.set_result(task, number)
+                    return
+                if not self._syscall(task, number, args):
                     return
                 if number in _ID_CALLS:
                     self._set_constants(task)
             elif stop == STOP_NONE:
+                if self.on_stop is not None and self.on_stop(task):
+                    return
                 self._yield = True
                 if task.rseq is not None:
                     rseq.preempted(task)

@@ -115,7 +115,7 @@ class Task:
     context: Context | None = None
     """The CPU state while another task runs; see registers()."""
     state: str = "R"
-    """As in /proc/<pid>/stat: R, S (interruptible), D, T (stopped), Z, X."""
+    """As in /proc/<pid>/stat: R, S (interruptible), D, T (stopped), P (parked), Z, X."""
     coroutine: Any = None
     """The suspended system call, if it is blocked in one."""
     sleep: Sleep | None = None

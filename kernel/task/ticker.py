@@ -26,7 +26,9 @@ class Ticker:
         self._thread = threading.Thread(target=self._run, name="forkyard-tick", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to tick; nothing when it does already."""
+        if not self._thread.is_alive():
+            self._thread.start()
 
     def end(self) -> None:
         """Stop ticking and close the pipe; harmless when that has been done."""

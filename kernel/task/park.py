@@ -1,0 +1,64 @@
+"""A process taken out of the world as it stands, for children to be forked from it: a fork server's parent.
+
+While it is parked nothing in the guest can see it, signal it or wait for it. A child bears its number, its parent and
+its place in session and process group, and goes on where it stands; so a child cannot tell that it is one, and what the
+program has remembered of itself (getpid, the tid in its thread block) stays true. What fork(2) does not hand down is
+not handed down: other threads, timers, record locks, pending signals, CPU times.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.task import exit as task_exit
+from kernel.task.clone import CLONE_PARENT, CloneArgs, copy_task
+
+if TYPE_CHECKING:
+    from kernel.task.task import Task
+
+_LIKE_ITS_PARENT = CloneArgs(flags=CLONE_PARENT)
+
+
+class Parked:
+    """The process of ``task``, which is not running; its other threads never run again.
+
+    The tables that it is entered in forget it: it lives until :meth:`release`.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.kernel = task.kernel
+        tables = self.kernel.tasks
+        for thread in task.group.threads:
+            self.kernel.scheduler.park(thread)
+            del tables[thread.tid]
+        if task.group.dead_leader is not None:
+            tables.pop(task.group.tgid, None)
+        tables.remove_group(task.group)
+
+    def fork(self, odf: bool) -> Task:
+        """A child, ready to run. There may be one at a time, as it bears the parked process's number.
+
+        Raises:
+            Errno: ENOMEM.
+        """
+        task, kernel = self.task, self.kernel
+        mm = task.mm.fork(odf)
+        child = copy_task(task, task.tid, mm, _LIKE_ITS_PARENT)
+        # The guest has not called fork: no result, and nothing of the C library's own to set up anew.
+        context, child_context = task.context, child.context
+        assert context is not None and child_context is not None
+        child_context.result, child_context.has_result = context.result, context.has_result
+        child.robust_list = task.robust_list
+        child.clear_child_tid = task.clear_child_tid
+        child.pdeath_signal = task.pdeath_signal
+        child.start_time_ns = child.group.start_time_ns = task.group.start_time_ns
+        child.group.did_exec = task.group.did_exec
+        child.group.is_child_subreaper = task.group.is_child_subreaper
+        kernel.init = child.group
+        kernel.scheduler.add(child)
+        return child
+
+    def release(self) -> None:
+        """End the parked process; harmless when that has been done."""
+        task_exit.kill_group(self.task.group)
