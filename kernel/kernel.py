@@ -154,7 +154,7 @@ class Kernel:
 
     def stop(self) -> None:
         """End the run as soon as possible; safe from a signal handler."""
-        self.scheduler.ended = True
+        self.scheduler.stop()
 
     def _time_out(self) -> None:
         self.timed_out = True

@@ -42,6 +42,12 @@ def _of(kernel: Any) -> _FileSystems:
     return systems
 
 
+def super_blocks(kernel: Any) -> list[SuperBlock]:
+    """pipefs, sockfs and anon_inodefs."""
+    systems = _of(kernel)
+    return [systems.pipefs, systems.sockfs, systems.anon]
+
+
 class PipeInode(Inode):
     """A pipe(2)'s inode; /proc/<pid>/fd/N opens it anew as a FIFO."""
 

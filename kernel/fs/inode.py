@@ -79,7 +79,7 @@ class SuperBlock:
         """Time stamps are fine-grained when asked for: statx leaves them out of its mask when not."""
         self.statx_attributes = 0x203000
         """``stx_attributes_mask``: AUTOMOUNT, MOUNT_ROOT and DAX for all file systems."""
-        self._next_ino = first_ino
+        self.next_ino = first_ino
         self.own_inodes = 0
         """Files that exist in memory alone, kept below ``max_inodes`` (ENOSPC)."""
         self.max_inodes = 1 << 62
@@ -90,8 +90,8 @@ class SuperBlock:
 
     def new_ino(self) -> int:
         """An inode number that no other file of this file system has."""
-        ino = self._next_ino
-        self._next_ino += 1
+        ino = self.next_ino
+        self.next_ino += 1
         return ino
 
     def statfs(self) -> StatFs:

@@ -302,6 +302,11 @@ class MemDir(MemInode):
         self._count_directory(1)
         return inode
 
+    def place(self, name: bytes, inode: Inode) -> None:
+        """Let ``name`` be ``inode`` from now on, whatever it was: what a user of the kernel may do before it runs."""
+        self._modified()
+        self._set(name, inode)
+
     def mknod(self, task: Task, name: bytes, mode: int, rdev: int) -> Inode:
         return self._enter(name, MemSpecial(self.sb, *self._owner(task, mode), rdev))
 

@@ -28,6 +28,7 @@ class Parked:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.kernel = task.kernel
+        self._rax = task.registers().rax
         tables = self.kernel.tasks
         for thread in task.group.threads:
             self.kernel.scheduler.park(thread)
@@ -46,9 +47,7 @@ class Parked:
         mm = task.mm.fork(odf)
         child = copy_task(task, task.tid, mm, _LIKE_ITS_PARENT)
         # The guest has not called fork: no result, and nothing of the C library's own to set up anew.
-        context, child_context = task.context, child.context
-        assert context is not None and child_context is not None
-        child_context.result, child_context.has_result = context.result, context.has_result
+        kernel.machine.cpu.set_result(child, self._rax - (self._rax >> 63 << 64))
         child.robust_list = task.robust_list
         child.clear_child_tid = task.clear_child_tid
         child.pdeath_signal = task.pdeath_signal
@@ -60,5 +59,10 @@ class Parked:
         return child
 
     def release(self) -> None:
-        """End the parked process; harmless when that has been done."""
+        """End the parked process; harmless when that has been done. A child of it that lives keeps its number."""
+        tables, tgid = self.kernel.tasks, self.task.group.tgid
+        tasks, group = dict(tables), tables.groups.get(tgid)
         task_exit.kill_group(self.task.group)
+        tables.update(tasks)
+        if group is not None:
+            tables.add_group(group)

@@ -37,6 +37,10 @@ SYSCALL_BYTES = 2
 """The length of the instruction (0f 05)."""
 
 
+def _nothing() -> None:
+    """Put in the postbox to wake the scheduler."""
+
+
 class Scheduler:
     """``current`` is the task whose kernel or user code is running, None while idle."""
 
@@ -85,6 +89,16 @@ class Scheduler:
         """Let a task stand still as it is, in no queue; add() lets it go on."""
         task.state = "P"
         self._dequeue(task)
+
+    def stop(self) -> None:
+        """Let run() return as soon as possible; safe from another thread and from a signal handler.
+
+        It may come too early for the guest to notice: whoever must be sure asks again until run() has returned.
+        """
+        self.ended = self._yield = True
+        if not self.posted:
+            self.posted.put(_nothing)
+        self.kernel.machine.cpu.stop()
 
     def yield_(self) -> None:
         """Let the others run first (sched_yield)."""

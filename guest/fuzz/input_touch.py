@@ -1,0 +1,53 @@
+"""Does a system call look at the input? Asked in front of each call, until the first that does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kernel.errno import Errno
+from kernel.fs.uapi import AT_FDCWD
+from kernel.syscalls.types import AtFd, Fd, Path
+
+if TYPE_CHECKING:
+    from kernel.syscalls.table import Syscall
+    from kernel.task.task import Task
+
+#: Calls on a descriptor of the input that see nothing of it, and do nothing that a fork would undo.
+_HARMLESS = frozenset({"close", "dup", "dup2", "dup3", "fadvise64", "fcntl", "ioctl"})
+_PATH_MAX = 4096
+
+
+def touches(task: Task, row: Syscall | None, args: list[int], inode: Any) -> bool:
+    """The call opens, reads, maps or asks about the file ``inode``, by a descriptor or by any of its names."""
+    if row is None:
+        return False
+    directory = AT_FDCWD
+    for kind, value in zip(row.args.values(), args, strict=False):
+        if kind is Fd:
+            if row.name not in _HARMLESS and _inode_of(task, _as_int(value)) is inode:
+                return True
+        elif kind is AtFd:
+            directory = _as_int(value)
+        elif kind is Path and _named(task, directory, value) is inode:
+            return True
+    # The empty path of an *at call means the descriptor itself.
+    return directory >= 0 and _inode_of(task, directory) is inode
+
+
+def _as_int(value: int) -> int:
+    return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+
+
+def _inode_of(task: Task, fd: int) -> Any:
+    try:
+        return task.files.get_raw(fd).inode
+    except Errno:
+        return None
+
+
+def _named(task: Task, directory: int, address: int) -> Any:
+    try:
+        path = task.mm.cstring(address & (1 << 64) - 1, _PATH_MAX)
+        return task.kernel.vfs.resolve(task, directory, path).inode
+    except Errno:
+        return None
