@@ -78,7 +78,7 @@ _CODES_BY_SIGNAL: dict[int, tuple[str, ...]] = {
 }
 
 
-def _si_code(signo: int, code: int) -> str:
+def si_code_name(signo: int, code: int) -> str:
     names = _CODES_BY_SIGNAL.get(signo, ())
     if 1 <= code <= len(names):
         return names[code - 1]
@@ -94,7 +94,7 @@ def siginfo(c: Call, data: bytes) -> str:
 def siginfo_text(data: bytes) -> str:
     """siginfo_t: the fields that its signal and code give meaning to (signal(7), rt_sigqueueinfo(2))."""
     signo, si_errno, code = struct.unpack_from("<iii", data)
-    parts = [f"si_signo={signal_name(signo)}", f"si_code={_si_code(signo, code)}"]
+    parts = [f"si_signo={signal_name(signo)}", f"si_code={si_code_name(signo, code)}"]
     if si_errno:
         from kernel.errno import name
 
