@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from emu import hooks, native
+from emu.coverage import NO_PATH, Blocks
 from emu.engine import (
     UC_ARCH_X86,
+    UC_CTL_EXITS,
     UC_CTL_EXITS_ENABLE,
     UC_CTL_TLB_TYPE,
     UC_HOOK_INSN,
@@ -26,6 +28,7 @@ from emu.engine import (
 from emu.layout import (
     CONSTANTS,
     GATE,
+    M_BREAKS,
     M_CONSTANTS,
     M_CTL,
     M_EMU_START,
@@ -87,7 +90,7 @@ _NOWHERE = 0x1000
 class Context:
     """The state of a task that is not on the CPU."""
 
-    __slots__ = ("_library", "handle", "has_result", "result", "rip")
+    __slots__ = ("_library", "blocks", "handle", "has_result", "result", "rip")
 
     def __init__(self, library: Library, uc: Any) -> None:
         handle = ctypes.c_void_p()
@@ -97,6 +100,8 @@ class Context:
         self.rip = 0
         self.has_result = 0
         self.result = 0
+        self.blocks = NO_PATH
+        """What the block counter keeps of a task (Blocks.save)."""
 
     def __del__(self) -> None:
         self._library.c.uc_context_free(self.handle)
@@ -106,11 +111,12 @@ class Cpu:
     """Runs the current task; ``task`` arguments are any objects with a ``context`` attribute.
 
     The live registers belong to ``current``; every other task's are in its Context. Results of system calls are
-    written with :meth:`set_result` and reach RAX when the task next runs.
+    written with :meth:`set_result` and reach RAX when the task next runs. With ``count_blocks`` there is ``blocks``:
+    budgets and coverage, at a cost for every block of the guest.
     """
 
     def __init__(self, memory: Memory, gate_frame: int, fault_handler: native.Export,
-                 progress: Callable[[int, int, str], None] | None = None) -> None:
+                 progress: Callable[[int, int, str], None] | None = None, *, count_blocks: bool = False) -> None:
         native.load(progress)
         self.memory = memory
         self.slots = memory.slots
@@ -142,6 +148,10 @@ class Cpu:
                                    (UC_HOOK_INSN_INVALID, hooks.invalid_hook, ()),
                                    (UC_HOOK_INSN, hooks.syscall_hook, (UC_X86_INS_SYSCALL,))):
             library.hook(handle, kind, entry.address, memory.m, *extra)
+        self.blocks: Blocks | None = None
+        if count_blocks:
+            # Before anything is translated: a translation calls the hooks that were there when it was made.
+            self.blocks = Blocks(memory, library, handle)
         self._enter_user_mode(gate_frame)
         self._clean = Context(library, handle)
         library.check(library.c.uc_context_save(handle, self._clean.handle), "uc_context_save")
@@ -159,9 +169,25 @@ class Cpu:
         return hooks.run.call(self.memory.m, instructions)
 
     def stop(self) -> None:
-        """Make :meth:`run` return soon; safe from another thread. Without effect when the guest is not running."""
+        """Make :meth:`run` return soon; safe from another thread. May be without effect when it is not running."""
+        if self.blocks is not None:
+            self.blocks.kick()
         if self.uc:
             self.library.c.uc_emu_stop(self.uc)
+
+    def break_at(self, addresses: Sequence[int]) -> None:
+        """Stop before the instruction at any of these virtual addresses: :meth:`run` returns STOP_BREAK.
+
+        The instruction is the next to be executed then, and is never executed while the address is listed. All
+        translations are thrown away: this is for the rare stop, not for stepping.
+        """
+        array = (ctypes.c_uint64 * max(len(addresses), 1))(*addresses)
+        control = self.library.c.uc_ctl
+        self.library.check(control(self.uc, ctypes.c_uint32(UC_CTL_EXITS), array, ctypes.c_size_t(len(addresses))),
+                           "exits")
+        self.library.flush_translations(self.uc)
+        self.slots[M_BREAKS >> 3] = len(addresses)
+        self.flush()
 
     def switch_to(self, task: Any, root: int) -> None:
         """Make ``task`` current: save the one before it, restore this one, use the tables at physical ``root``."""
@@ -174,6 +200,8 @@ class Cpu:
             slots[M_RIP >> 3] = context.rip
             slots[M_HAS_RESULT >> 3] = context.has_result
             slots[M_RESULT >> 3] = context.result
+            if self.blocks is not None:
+                self.blocks.restore(context.blocks)
             self.current = task
         slots[M_ROOT >> 3] = root
 
@@ -248,6 +276,8 @@ class Cpu:
         self.library.c.uc_reg_write(self.uc, RSP, ctypes.byref(cell))
         self.slots[M_RIP >> 3] = rip
         self.slots[M_HAS_RESULT >> 3] = 0
+        if self.blocks is not None:
+            self.blocks.restore(NO_PATH)
 
     def clone_context(self, parent: Any, rsp: int | None = None, fs_base: int | None = None) -> Context:
         """The state of a child of ``parent`` after fork or clone: the same, with RAX = 0."""
@@ -256,11 +286,14 @@ class Cpu:
         if parent is self.current:
             c.uc_context_save(self.uc, context.handle)
             context.rip = self.slots[M_RIP >> 3]
+            context.blocks = NO_PATH if self.blocks is None else self.blocks.save()
         else:
-            registers = self.get_registers(parent)
+            if self.current is not None:
+                self._save(self.current)
+                self.current = None
+            c.uc_context_restore(self.uc, parent.context.handle)
             c.uc_context_save(self.uc, context.handle)
-            holder = _Holder(context)
-            self.set_registers(holder, registers)
+            context.rip, context.blocks = parent.context.rip, parent.context.blocks
         context.result, context.has_result = 0, 1
         for register, value in ((RSP, rsp), (FS_BASE, fs_base)):
             if value is not None:
@@ -287,6 +320,8 @@ class Cpu:
         context.rip = slots[M_RIP >> 3]
         context.has_result = slots[M_HAS_RESULT >> 3]
         context.result = slots[M_RESULT >> 3]
+        if self.blocks is not None:
+            context.blocks = self.blocks.save()
 
     def _prepare_batches(self) -> None:
         """The id and address arrays that the system call hook hands to uc_reg_*_batch."""
@@ -329,10 +364,3 @@ class Cpu:
         write(FPTAG, 0xFFFF)
         write(MXCSR, 0x1F80)
         memory.set(M_FLUSH, 1)
-
-
-class _Holder:
-    """Something with a context, for register access outside any task."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context

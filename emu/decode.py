@@ -1,4 +1,7 @@
-"""Which address an instruction could not access: Unicorn tells the page only. The rare path, by Capstone."""
+"""What Unicorn does not tell, by Capstone: which address an instruction could not access, why a block ended.
+
+The rare path.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,13 @@ from typing import Any
 from emu.registers import Registers
 
 _PAGE = 4096
+_REPEATS = frozenset(b"\xf2\xf3")
+#: Instructions besides jumps, calls, returns and interrupts behind which the engine begins a new block.
+_ENDING = frozenset((
+    "syscall", "sysenter", "sysexit", "sysret", "hlt", "pause", "popf", "popfq", "iret", "iretd", "iretq", "mwait",
+    "monitor", "xrstor", "xrstor64", "xsetbv", "sti",
+))
+_STRINGS = ("movs", "stos", "lods", "scas", "cmps", "ins", "outs")
 _capstone: Any = None
 
 
@@ -75,3 +85,21 @@ def is_memory_operand_noncanonical(registers: Registers, code: bytes) -> bool:
             if (1 << 47) <= address < (1 << 64) - (1 << 47):
                 return True
     return False
+
+
+def ends_block(code: bytes, address: int) -> bool:
+    """The last instruction of the straight code at ``address`` is one behind which the engine begins a new block."""
+    from capstone import x86
+
+    instructions = list(_disassembler().disasm(code, address))
+    if not instructions:
+        return True
+    last = instructions[-1]
+    mnemonic = last.mnemonic.split()[-1]
+    if mnemonic in _ENDING or any(last.group(group) for group in (
+            x86.X86_GRP_JUMP, x86.X86_GRP_CALL, x86.X86_GRP_RET, x86.X86_GRP_INT)):
+        return True
+    if mnemonic.startswith(_STRINGS) and last.prefix[0] in _REPEATS:
+        return True
+    # A load of SS holds back interrupts for one instruction.
+    return mnemonic in ("mov", "pop") and bool(last.operands) and last.operands[0].reg == x86.X86_REG_SS

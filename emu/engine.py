@@ -21,6 +21,8 @@ _TRANSLATION_BUFFER = 1 << 30
 NO_EXIT_REQUEST_OFFSET = 0x7F2
 """Of uc_struct.no_exit_request in libunicorn 2.1.4, 64-bit."""
 UC_CTL_EXITS_ENABLE = 4 | 1 << 26 | 1 << 30
+UC_CTL_EXITS = 6 | 2 << 26 | 1 << 30
+UC_CTL_TB_FLUSH = 10 | 1 << 30
 UC_CTL_TLB_TYPE = 12 | 1 << 26 | 1 << 30
 
 
@@ -102,10 +104,24 @@ class Library:
             raise EngineError("this libunicorn is not the one that Forkyard knows")
         field.value = 1
 
-    def hook(self, uc: Any, kind: int, callback: int, user_data: int, *extra: int) -> None:
-        """uc_hook_add with a compiled callback; ``extra`` is the instruction number for UC_HOOK_INSN."""
+    def hook(self, uc: Any, kind: int, callback: int, user_data: int, *extra: int, first: int = 1,
+             last: int = 0) -> int:
+        """uc_hook_add with a compiled callback; returns its handle.
+
+        Args:
+            extra: the instruction number for UC_HOOK_INSN.
+            first, last: addresses between which it is called; everywhere when first > last.
+        """
         handle = ctypes.c_size_t()
-        # begin > end: everywhere.
         args = [ctypes.byref(handle), ctypes.c_int(kind), ctypes.c_void_p(callback), ctypes.c_void_p(user_data),
-                ctypes.c_uint64(1), ctypes.c_uint64(0), *(ctypes.c_int(e) for e in extra)]
+                ctypes.c_uint64(first), ctypes.c_uint64(last), *(ctypes.c_int(e) for e in extra)]
         self.check(self.c.uc_hook_add(uc, *args), "uc_hook_add")
+        return handle.value
+
+    def unhook(self, uc: Any, handle: int) -> None:
+        """uc_hook_del."""
+        self.check(self.c.uc_hook_del(uc, ctypes.c_size_t(handle)), "uc_hook_del")
+
+    def flush_translations(self, uc: Any) -> None:
+        """Throw all translations away."""
+        self.check(self.c.uc_ctl(uc, ctypes.c_uint32(UC_CTL_TB_FLUSH)), "flush of translations")

@@ -6,6 +6,7 @@ Every hook gets the machine block as its user data. A hook that needs Python sto
 
 from __future__ import annotations
 
+from emu.blocks import forget_resume, resume_inside, set_stepping, stopped_before
 from emu.layout import (
     ACCESS_FETCH,
     ACCESS_WRITE,
@@ -13,6 +14,7 @@ from emu.layout import (
     DIRECT_MAP,
     GATE,
     M_ANSWERED,
+    M_BREAKS,
     M_CODE_MAP,
     M_CODE_WRITTEN,
     M_CONSTANTS,
@@ -55,6 +57,7 @@ from emu.layout import (
     M_TLB_ROOT,
     M_UC,
     M_VECTOR,
+    STOP_BREAK,
     STOP_DROPPING,
     STOP_ENTERING,
     STOP_ERROR,
@@ -268,10 +271,14 @@ def _store_to_code(m: int) -> int:
     store64(m + M_STEP_FRAME, frame)
     store8(load64(m + M_CODE_MAP) + frame, 1)
     store64(m + M_STOP, STOP_NONE)
+    set_stepping(m, 1)
     # Two: a store into its own translation makes Unicorn begin the instruction again, and that counts.
     call5(load64(m + M_EMU_START), uc, rip, 0, 0, 2)
     call3(load64(m + M_REG_READ), uc, _REG_RIP, m + M_SCRATCH)
     store64(m + M_RIP, load64(m + M_SCRATCH))
+    set_stepping(m, 0)
+    if 0 <= load64(m + M_SCRATCH) - rip <= 2 * 15:
+        resume_inside(m, load64(m + M_SCRATCH))
     store64(m + M_STEP_FRAME, 0)
     store8(load64(m + M_CODE_MAP) + frame, 1)
     mark_stale(m, frame)
@@ -285,7 +292,8 @@ def _store_to_code(m: int) -> int:
 def run(m: int, count: int) -> int:
     """Run the guest until something needs Python; ``count`` limits the instructions (0: none). Returns STOP_*.
 
-    STOP_NONE means that somebody called uc_emu_stop: a timer, a signal of the host, or the instruction limit.
+    STOP_NONE means that somebody called uc_emu_stop: a timer, a signal of the host, or a limit of instructions or
+    blocks. STOP_BREAK means that an address of Cpu.break_at was reached.
     """
     uc = load64(m + M_UC)
     while True:
@@ -297,6 +305,7 @@ def run(m: int, count: int) -> int:
         if load64(m + M_HAS_RESULT) != 0:
             call3(load64(m + M_REG_WRITE), uc, _REG_RAX, m + M_RESULT)
             store64(m + M_HAS_RESULT, 0)
+        forget_resume(m, load64(m + M_RIP))
         store64(m + M_STOP, STOP_NONE)
         store64(m + M_STARTS, load64(m + M_STARTS) + 1)
         error = call5(load64(m + M_EMU_START), uc, load64(m + M_RIP), 0, 0, count) & 0xFFFFFFFF
@@ -304,7 +313,14 @@ def run(m: int, count: int) -> int:
         if stop == STOP_SYSCALL:
             return stop
         call3(load64(m + M_REG_READ), uc, _REG_RIP, m + M_SCRATCH)
-        store64(m + M_RIP, load64(m + M_SCRATCH))
+        rip = load64(m + M_SCRATCH)
+        if stop == STOP_NONE:
+            rip, own = stopped_before(m, rip)
+            if own == 0 and load64(m + M_BREAKS) != 0 and error == UC_ERR_OK:
+                stop = STOP_BREAK
+        store64(m + M_RIP, rip)
+        if stop == STOP_FAULT and load64(m + M_FAULT_ACCESS) != ACCESS_FETCH:
+            resume_inside(m, rip)
         if stop == STOP_FAULT and load64(m + M_FAULT_CODE) <= FAULT_RESTART:
             store64(m + M_FLUSH, 1)
             stop = STOP_NONE

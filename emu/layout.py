@@ -45,11 +45,16 @@ M_GATE_PAGE = 48 * 8
 #: stored to while one instruction is stepped (0: none).
 M_CODE_WRITTEN, M_STEP_FRAME = 49 * 8, 50 * 8
 
+#: The block counter's own slots (``emu/blocks.py``), 0 while no block is counted.
+M_BLOCKS = 51 * 8
+#: Number of addresses that the guest stops at (``Cpu.break_at``).
+M_BREAKS = 52 * 8
+
 M_KERNEL = 64 * 8
 M_BYTES = 256 * 8
 
 #: Values of M_STOP.
-STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_EXCEPTION, STOP_INVALID, STOP_ERROR = range(6)
+STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_EXCEPTION, STOP_INVALID, STOP_ERROR, STOP_BREAK = range(7)
 #: While the machine drops translations, or enters user mode for the first time.
 STOP_DROPPING, STOP_ENTERING = -1, -2
 

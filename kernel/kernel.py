@@ -88,7 +88,8 @@ class Kernel:
         self.code_slide = CodeSlide(self.random)
         self.memory = KernelMemory(options.memory_bytes)
         self.memory.out_of_memory = lambda: oom.kill_something(self)
-        self.machine = Machine(Cpu(self.memory.memory, GATE_FRAME, fault, progress))
+        self.machine = Machine(Cpu(self.memory.memory, GATE_FRAME, fault, progress,
+                                   count_blocks=options.deterministic or options.coverage is not None))
         self.timers = Timers()
         self.uts = UtsNamespace(options)
         self.tasks = PidTable()

@@ -12,7 +12,17 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING
 
-from emu.layout import M_OBSERVED, M_REGS, M_RIP, STOP_EXCEPTION, STOP_FAULT, STOP_INVALID, STOP_NONE, STOP_SYSCALL
+from emu.layout import (
+    M_OBSERVED,
+    M_REGS,
+    M_RIP,
+    STOP_BREAK,
+    STOP_EXCEPTION,
+    STOP_FAULT,
+    STOP_INVALID,
+    STOP_NONE,
+    STOP_SYSCALL,
+)
 from kernel.errno import EINTR, ENOSYS, Errno
 from kernel.mm.layout import K_MM
 from kernel.syscalls.table import TABLE, Syscall
@@ -59,7 +69,7 @@ class Scheduler:
         self.before_syscall: Callable[[Task, Syscall | None, list[int]], bool] | None = None
         """Asked before each system call; True: the task stays where it is, in front of the instruction."""
         self.on_stop: Callable[[Task], bool] | None = None
-        """Asked when the engine has stopped without a reason (a breakpoint?); True: the task stays where it is."""
+        """Asked when the engine has stopped at a breakpoint, or was stopped; True: the task stays where it is."""
         self.reported: set[int] = set()
         self.unknown_syscall: Callable[[Task, int], None] | None = None
         """Called once for each system call number that is not implemented."""
@@ -188,7 +198,7 @@ class Scheduler:
                     return
                 if number in _ID_CALLS:
                     self._set_constants(task)
-            elif stop == STOP_NONE:
+            elif stop in (STOP_NONE, STOP_BREAK):
                 if self.on_stop is not None and self.on_stop(task):
                     return
                 self._yield = True
