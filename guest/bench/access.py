@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from guest.bench.experiment import (
     CLASSIC,
-    CONTESTANTS,
+    FORKYARD,
     HEADINGS,
+    HOST,
     ODF1,
     ODF2,
+    OURS,
     Experiment,
     Grid,
     Mark,
@@ -24,7 +26,8 @@ STEPS = 10
 READS = (100, 50, 0)
 #: On demand may take so much longer than classic, at any point.
 SLACK = 0.05
-_ROUNDS = 2
+#: Rounds in one process.
+_ROUNDS = 3
 
 
 class AccessExperiment(Experiment):
@@ -41,14 +44,16 @@ class AccessExperiment(Experiment):
         return f"Fork of {size_text(self.mib)}, and the child touches a part of it, one word a page"
 
     def runs(self) -> list[Run]:
-        args = (str(self.mib), str(_ROUNDS), str(STEPS), *map(str, READS))
-        return [Run(size_text(self.mib), contestant, "bench_forkaccess", args, (self.mib << 20) * 9 // 4 + (256 << 20),
-                    (self.mib << 20) * 2) for contestant in CONTESTANTS]
+        return [Run(size_text(self.mib), who, "bench_forkaccess",
+                    (str(self.mib), str(_ROUNDS), str(STEPS), ",".join(map(str, READS)), ",".join(kinds)),
+                    (self.mib << 20) * 9 // 4 + (256 << 20), (self.mib << 20) * 2)
+                for who, kinds in ((FORKYARD, OURS), (HOST, (HOST,)))]
 
     def take(self, run: Run, outcome: Outcome) -> str:
-        for row, values in outcome.values.items():
-            self.add(row, run.contestant, values)
-        return f"all of it written {duration(min(outcome.values[f'{READS[-1]}/{STEPS}']))}"
+        self.add_all(outcome.values)
+        whole = f"{READS[-1]}/{STEPS}"
+        return "all of it written " + ", ".join(f"{name.partition(':')[0]} {duration(min(values))}" for name, values
+                                                in outcome.values.items() if name.endswith(f":{whole}"))
 
     def grids(self) -> list[Grid]:
         grids = []
@@ -65,9 +70,8 @@ class AccessExperiment(Experiment):
 
     def slower(self, row: str, contestant: str) -> float | None:
         """By what part on demand takes longer than classic there; negative: less."""
-        times, classic = self.times.get((row, contestant)), self.times.get((row, CLASSIC))
-        # Both had the same disturbances to suffer, and the least disturbed is the nearest to what the work takes.
-        return times.best / classic.best - 1 if times and classic else None
+        times = self.turns(row, contestant, CLASSIC)
+        return None if times is None else times - 1
 
     def marks(self) -> list[Mark]:
         marks = []

@@ -10,6 +10,7 @@ from guest import markers
 from guest.bench import report
 from guest.bench.measure import MeasureError, Times, prefix, reported
 from guest.bench.rows import ROWS, Result, Row
+from guest.bench.steps import Steps, interrupted
 from guest.build import BuildError
 from guest.runner import FAILED, say
 
@@ -42,7 +43,7 @@ def results(rows: Sequence[Row], rounds: int) -> Iterator[Result]:
 
 
 def bench(form: str, names: Sequence[str], rounds: int, *, cold: bool, best: bool, write: str | None) -> int:
-    """Measure and print; returns the exit status: 0 whatever the numbers are.
+    """Measure and print; returns the exit status: 0 whatever the numbers are, 130 after Ctrl-C.
 
     Args:
         form: "table", "markdown" or "json".
@@ -58,17 +59,23 @@ def bench(form: str, names: Sequence[str], rounds: int, *, cold: bool, best: boo
         say(f"no row is called {' or '.join(names)}; there are: {'; '.join(row.name for row in ROWS)}")
         return 2
     done: list[Result] = []
+    status = 0
     try:
-        for result in results(rows, rounds):
-            result.best = best
-            done.append(result)
-            cells = report.cells(result)
-            print(f"{len(done)}/{len(rows)} {cells[0]}: {', '.join(filter(None, cells[1:-1]))}", file=sys.stderr,
-                  flush=True)
+        with Steps(len(rows)) as steps:
+            steps.begin(rows[0].name)
+            for result in results(rows, rounds):
+                result.best = best
+                done.append(result)
+                cells = report.cells(result)
+                steps.done(cells[0], ", ".join(filter(None, cells[1:-1])))
+    except KeyboardInterrupt:
+        status = interrupted(bool(done))
     except (BuildError, MeasureError) as error:
         say(str(error))
         return FAILED
-    if write is not None:
+    if not done:
+        return status
+    if write is not None and status == 0:
         try:
             markers.update(write, "bench", report.markdown(done))
         except (OSError, ValueError) as error:
@@ -82,4 +89,4 @@ def bench(form: str, names: Sequence[str], rounds: int, *, cold: bool, best: boo
         from rich.console import Console
 
         Console(width=None if sys.stdout.isatty() else 200).print(report.table(done))
-    return 0
+    return status

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, ClassVar
 
 from guest.bench.measure import Outcome, Times
@@ -13,6 +14,11 @@ CLASSIC, ODF1, ODF2, HOST = "classic", "odf 1", "odf 2", "host"
 #: Who takes part, and as what session; None is the host itself.
 CONTESTANTS: dict[str, dict[str, Any] | None] = {
     CLASSIC: {}, ODF1: {"odf": True}, ODF2: {"odf": True, "odf_level": 2}, HOST: None}
+#: One session in which the program itself switches between the kinds of fork.
+FORKYARD = "Forkyard"
+#: Session options by who runs; None is the host itself.
+SESSIONS: dict[str, dict[str, Any] | None] = {**CONTESTANTS, FORKYARD: {}}
+OURS = (CLASSIC, ODF1, ODF2)
 HEADINGS = {CLASSIC: "classic fork", ODF1: "on demand, level 1", ODF2: "on demand, level 2", HOST: "host's own fork"}
 PAPER_CLASSIC, PAPER_ODF = "paper: fork", "paper: on demand"
 #: The first column of a table of marks.
@@ -25,6 +31,7 @@ class Run:
 
     row: str
     contestant: str
+    """A contestant, or FORKYARD for all of ours."""
     program: str
     args: tuple[str, ...]
     memory_bytes: int
@@ -82,6 +89,8 @@ class Panel:
     ticks: dict[float, str] = field(default_factory=dict)
     """Labels on the x axis; default: numbers."""
     bars: bool = False
+    ends: bool = False
+    """Show the value of the last point of each line."""
 
 
 class Experiment(ABC):
@@ -127,6 +136,19 @@ class Experiment(ABC):
         """The one to show; None when it was not measured."""
         times = self.times.get((row, contestant))
         return times.pick(self.best) if times is not None and times.values else None
+
+    def add_all(self, values: dict[str, list[float]], prefix: str = "") -> None:
+        """Keep what a program prints that names ``contestant:row``."""
+        for name, times in values.items():
+            contestant, _, row = name.partition(":")
+            self.add(prefix + row, contestant, times)
+
+    def turns(self, row: str, over: str, under: str) -> float | None:
+        """The median of ``over`` / ``under``, pair by pair as they took turns: free of what slows both for a while."""
+        upper, lower = self.times.get((row, over)), self.times.get((row, under))
+        if upper is None or lower is None:
+            return None
+        return median(a / b for a, b in zip(upper.values, lower.values, strict=True))
 
     def ratio(self, row: str, slow: str, fast: str) -> float | None:
         """How many times longer ``slow`` took."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from guest import markers
 from guest.bench import experiment_report as report
-from guest.bench.experiment import CONTESTANTS, HOST, Experiment, Run
+from guest.bench.experiment import HOST, SESSIONS, Experiment, Run
 from guest.bench.measure import MeasureError, observe
 from guest.bench.plot import PlotError, draw, prepare
-from guest.bench.steps import Steps
+from guest.bench.steps import Steps, interrupted
 from guest.build import BuildError, build
 from guest.progress import CompileProgress
 from guest.runner import FAILED, say
 
-#: As a program that Ctrl-C has ended.
-INTERRUPTED = 128 + 2
+WRONG_USAGE = 2
 #: One process may not take longer.
 LIMIT_S = 600.0
 #: Of the memory that is free, the host's own fork may take this part: others may want some, too.
@@ -40,28 +40,32 @@ def run_experiment(experiment: Experiment, rounds: int, show: Show, *, host: boo
     Args:
         host: measure the host's own fork too, where its memory allows.
     """
-    status = 0
     runs = [run for run in experiment.runs() if host or run.contestant != HOST]
     try:
         if show.picture is not None:
             prepare(show.picture)
+        if show.write is not None:
+            _update(show.write, experiment, None)
+    except (OSError, ValueError, PlotError) as error:
+        say(str(error))
+        return WRONG_USAGE
+    try:
         _get_ready(runs)
         status = _measure(experiment, runs, rounds)
     except KeyboardInterrupt:
-        status = INTERRUPTED
-    except (BuildError, MeasureError, PlotError) as error:
+        status = interrupted(bool(experiment.times))
+    except (BuildError, MeasureError) as error:
         say(str(error))
         return FAILED
-    if status == INTERRUPTED:
-        say("interrupted" + ("; this is what was measured so far" if experiment.times else
-                             " before anything was measured"))
     if not experiment.times:
+        for note in experiment.notes:
+            say(note)
         return status or FAILED
     try:
         _show(experiment, show, complete=status == 0)
     except (OSError, ValueError, PlotError) as error:
         say(str(error))
-        return FAILED
+        return status or FAILED
     return status
 
 
@@ -113,7 +117,7 @@ def _measure(experiment: Experiment, runs: list[Run], rounds: int) -> int:
 
 
 def _options(run: Run) -> dict[str, object] | None:
-    options = CONTESTANTS[run.contestant]
+    options = SESSIONS[run.contestant]
     return None if options is None else {**options, "memory_bytes": run.memory_bytes}
 
 
@@ -138,6 +142,7 @@ def _show(experiment: Experiment, show: Show, *, complete: bool) -> None:
         console = Console(width=None if sys.stdout.isatty() else 200)
         for table in report.tables(experiment):
             console.print(table)
+        console.print(report.footer(experiment), style="dim", markup=False, highlight=False, soft_wrap=True)
     for note in experiment.notes:
         say(note)
     if show.picture is not None:
@@ -146,9 +151,22 @@ def _show(experiment: Experiment, show: Show, *, complete: bool) -> None:
         if not complete:
             say(f"{show.write} stays as it is: not everything was measured")
             return
-        try:
-            markers.update(show.write, f"bench {experiment.name}", report.markdown(experiment))
-        except OSError as error:
-            raise OSError(f"{show.write}: {error.strerror}") from None
-        except ValueError as error:
-            raise ValueError(f"{show.write}: {error}") from None
+        _update(show.write, experiment, report.markdown(experiment))
+
+
+def _update(path: str, experiment: Experiment, text: str | None) -> None:
+    """Put ``text`` between the markers of the experiment; None: just see that they are there.
+
+    Raises:
+        OSError, ValueError: it cannot be read or written, or has no markers.
+    """
+    name = f"bench {experiment.name}"
+    try:
+        if text is None:
+            markers.replace(Path(path).read_text(), name, "")
+        else:
+            markers.update(path, name, text)
+    except OSError as error:
+        raise OSError(f"--write {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"--write {path}: {error}") from None

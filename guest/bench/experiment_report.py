@@ -32,15 +32,16 @@ def markdown(experiment: Experiment) -> str:
         if grid.title:
             lines += [f"{grid.title}:", ""]
         lines += [_line(grid.headings), "|" + " --- |" * len(grid.headings), *map(_line, grid.rows), ""]
-    return "\n".join([*lines, f"{_statistic(experiment)}; {machine()}"]) + "\n"
+    return "\n".join([*lines, footer(experiment)]) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _statistic(experiment: Experiment) -> str:
-    return "Best values" if experiment.best else "Medians"
+def footer(experiment: Experiment) -> str:
+    """What the values are, and where they come from."""
+    return f"{'Best values' if experiment.best else 'Medians'}; {machine()}"
 
 
 def as_json(experiment: Experiment, complete: bool) -> str:
@@ -64,15 +65,11 @@ def tables(experiment: Experiment) -> list[Any]:
     from rich.table import Table
 
     shown = []
-    grids = _all_grids(experiment)
-    for grid in grids:
+    for grid in _all_grids(experiment):
         table = Table(title=grid.title or None, title_justify="left")
         for i, heading in enumerate(grid.headings):
             table.add_column(heading, justify="left" if i == 0 or grid.headings == MARK_HEADINGS else "right")
         for row in grid.rows:
             table.add_row(*row, style="red" if row[-1].endswith("✗") else "")
         shown.append(table)
-    if shown:
-        shown[-1].caption = f"{_statistic(experiment)}; {machine()}"
-        shown[-1].caption_justify = "left"
     return shown

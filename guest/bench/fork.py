@@ -11,6 +11,7 @@ from guest.bench.experiment import (
     HOST,
     ODF1,
     ODF2,
+    OURS,
     PAPER_CLASSIC,
     PAPER_ODF,
     Experiment,
@@ -62,17 +63,16 @@ class ForkExperiment(Experiment):
         return duration(min(values))
 
     def grids(self) -> list[Grid]:
-        ours = [name for name in CONTESTANTS if name != HOST]
         times = [[row, *self.cells(row, duration), *(duration(ns) for ns in PAPER.get(mib, ()))]
                  for row, mib in self.sizes.items()]
-        work = [[row, *(f"{self.entries[row, name]:.0f}" if (row, name) in self.entries else "" for name in ours),
-                 *(f"{self.peaks[row, name] >> 20} MiB" if (row, name) in self.peaks else "" for name in ours)]
+        work = [[row, *(f"{self.entries[row, name]:.0f}" if (row, name) in self.entries else "" for name in OURS),
+                 *(f"{self.peaks[row, name] >> 20} MiB" if (row, name) in self.peaks else "" for name in OURS)]
                 for row in self.sizes]
         return [
             Grid(self.title, ("memory", *HEADINGS.values(), PAPER_CLASSIC, PAPER_ODF),
                  [row + [""] * (7 - len(row)) for row in times]),
             Grid("Page-table entries that one fork visits, and the most host memory that the emulator had",
-                 ("memory", *(f"entries: {name}" for name in ours), *(f"host memory: {name}" for name in ours)), work),
+                 ("memory", *(f"entries: {name}" for name in OURS), *(f"host memory: {name}" for name in OURS)), work),
         ]
 
     def marks(self) -> list[Mark]:
@@ -112,8 +112,8 @@ class ForkExperiment(Experiment):
             known = sorted(mib for mib in PAPER if mib in self.sizes.values())
             if known:
                 lines.append(Series(name, [float(mib) for mib in known], [PAPER[mib][column] / 1e6 for mib in known]))
-        return [Panel("Fork by the size of the process", "memory of the process", "time of the fork call, ms", lines,
-                      log_x=True, log_y=True, ticks=dict(points))]
+        return [Panel(self.title, "memory of the process", "time of the fork call, ms", lines, log_x=True, log_y=True,
+                      ticks=dict(points), ends=True)]
 
 
 def _forks(mib: int) -> int:

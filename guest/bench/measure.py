@@ -128,7 +128,7 @@ def observe(options: dict[str, Any] | None, program: str, args: Sequence[str], l
         raise MeasureError(f"{program} ended with status {status}: {errors.strip()[-300:]}")
     values: dict[str, list[float]] = {}
     for line in output.splitlines():
-        name, _, value = line.partition(" ")
+        name, _, value = line.rpartition(" ")
         values.setdefault(name, []).append(float(value))
     return Outcome(values, told.get("stats", {}), told.get("peak_bytes", 0))
 

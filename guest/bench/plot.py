@@ -22,7 +22,7 @@ from guest.bench.experiment import (
 
 SUFFIXES = (".png", ".svg")
 #: Colour, marker and line of each name, the same in every picture.
-_STYLES = {CLASSIC: ("#c0392b", "o", "-"), ODF1: ("#1f77b4", "s", "-"), ODF2: ("#2ca02c", "^", "-"),
+STYLES = {CLASSIC: ("#c0392b", "o", "-"), ODF1: ("#1f77b4", "s", "-"), ODF2: ("#2ca02c", "^", "-"),
            HOST: ("#7f7f7f", "D", "-"), PAPER_CLASSIC: ("#c0392b", "x", ":"), PAPER_ODF: ("#1f77b4", "x", ":")}
 _BAR = 0.14
 
@@ -59,6 +59,8 @@ def draw(experiment: Experiment, path: str) -> None:
     from matplotlib import pyplot
 
     panels = [panel for panel in experiment.panels() if panel.series]
+    if not panels:
+        raise PlotError(f"--plot {path}: nothing was measured that it shows")
     # Text stays text and nothing depends on the day: a small file, and the same numbers make the same one.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "forkyard", "font.size": 10}):
         figure, axes = pyplot.subplots(1, len(panels), figsize=(max(7.5, 4.6 * len(panels)), 4.6), squeeze=False,
@@ -77,7 +79,7 @@ def draw(experiment: Experiment, path: str) -> None:
 
 def _draw_panel(panel: Panel, axes: Any) -> None:
     for number, series in enumerate(panel.series):
-        colour, marker, line = _STYLES[series.name]
+        colour, marker, line = STYLES[series.name]
         label = HEADINGS.get(series.name, series.name)
         if panel.bars:
             shift = (number - (len(panel.series) - 1) / 2) * _BAR
@@ -85,13 +87,16 @@ def _draw_panel(panel: Panel, axes: Any) -> None:
                      hatch="//" if series.name in (PAPER_CLASSIC, PAPER_ODF) else None, edgecolor="white")
         else:
             axes.plot(series.xs, series.ys, color=colour, marker=marker, linestyle=line, label=label)
-            if panel.log_x and panel.log_y and not panel.title.endswith("MiB"):
-                _name_last(axes, series)
+            if panel.ends:
+                _show_end(axes, series)
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     if panel.log_x:
         axes.set_xscale("log", base=2)
     if panel.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if panel.ends:
+        axes.margins(x=0.09)
     if panel.ticks:
         axes.set_xticks(list(panel.ticks), list(panel.ticks.values()), fontsize="small")
         axes.minorticks_off()
@@ -101,7 +106,7 @@ def _draw_panel(panel: Panel, axes: Any) -> None:
     axes.legend(fontsize="small")
 
 
-def _name_last(axes: Any, series: Series) -> None:
+def _show_end(axes: Any, series: Series) -> None:
     """The value of the last point beside it."""
     axes.annotate(f"{series.ys[-1]:.3g}", (series.xs[-1], series.ys[-1]), textcoords="offset points", xytext=(6, 3),
-                  fontsize="x-small", color=_STYLES[series.name][0])
+                  fontsize="x-small", color=STYLES[series.name][0])

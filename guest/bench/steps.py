@@ -6,6 +6,16 @@ import sys
 from typing import Any
 
 from guest.progress import is_terminal
+from guest.runner import say
+
+#: As a program that Ctrl-C has ended.
+INTERRUPTED = 128 + 2
+
+
+def interrupted(measured: bool) -> int:
+    """Say that Ctrl-C came, and what follows; returns the exit status."""
+    say("interrupted" + ("; this is what was measured so far" if measured else " before anything was measured"))
+    return INTERRUPTED
 
 
 class Steps:

@@ -7,6 +7,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,34 @@ static inline void fail(const char *what)
 static inline void report_as(const char *name, double value)
 {
     printf("%s %.1f\n", name, value);
+}
+
+static inline void put_setting(const char *path, const char *value)
+{
+    int fd = open(path, O_WRONLY);
+    if (fd < 0 || write(fd, value, 1) != 1)
+        fail(path);
+    close(fd);
+}
+
+/* How the forks from now on work: `classic`, `odf 1` and `odf 2` of Forkyard; anything else leaves it to the host. */
+static inline void choose_fork(const char *kind)
+{
+    if (!strcmp(kind, "classic")) {
+        put_setting("/proc/self/use_odf", "0");
+    } else if (!strncmp(kind, "odf ", 4)) {
+        put_setting("/proc/self/use_odf_level", kind + 4);
+        put_setting("/proc/self/use_odf", "1");
+    }
+}
+
+/* The words between the commas of `list`, in it; returns their number, at most `room`. */
+static inline int split(char *list, char **words, int room)
+{
+    int count = 0;
+    for (char *word = strtok(list, ","); word != NULL && count < room; word = strtok(NULL, ","))
+        words[count++] = word;
+    return count;
 }
 
 /* MIB of private memory in pages of 4 KiB that are all there; NULL for none. */
