@@ -15,7 +15,7 @@ _MAX_BYTES, _MAX_JUMPS = 256, 4
 def find_main(task: Task, entry: int) -> int | None:
     """What RDI is loaded with before ``_start``, or what it calls, calls on; None when it does nothing of the kind.
 
-    glibc: ``lea rdi, [rip + main]; call *__libc_start_main``. musl: ``mov rdi, rsp; call _start_c``, and there the same.
+    glibc: ``lea rdi, [rip + main]; call *__libc_start_main``. musl: ``mov rdi, rsp; call _start_c``, which has it.
     """
     import capstone
     from capstone import x86

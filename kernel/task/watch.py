@@ -28,6 +28,8 @@ class StopWatch:
         self._watched: int | None = None
         self._fired: int | None = None
         """The watched descriptor, once it was readable."""
+        self._watches = 0
+        """How many descriptors have been watched: tells apart those that bear the same number."""
         self._thread: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
         self._closing = False
@@ -63,8 +65,10 @@ class StopWatch:
             os.close(self._wake_write)
 
     def _watch(self, fd: int | None) -> None:
-        self._watched = fd
-        self._fired = None
+        with self._lock:
+            self._watched = fd
+            self._fired = None
+            self._watches += 1
         if self._thread is None:
             if fd is None:
                 return
@@ -79,24 +83,28 @@ class StopWatch:
 
     def _wait(self) -> None:
         while not self._closing:
-            fd = self._watched
+            with self._lock:
+                fd, watch = self._watched, self._watches
+                wanted = fd is not None and self._fired is None
             poller = select.poll()
             poller.register(self._wake_read, select.POLLIN)
-            if fd is not None and self._fired is None:
-                poller.register(fd, select.POLLIN)
+            if wanted:
+                poller.register(fd, select.POLLIN)  # type: ignore[arg-type]
             ready = [number for number, _ in poller.poll()]
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
             elif fd in ready:
                 with self._lock:
+                    if watch != self._watches:
+                        continue
                     self._fired = fd
-                self._stop(fd)
+                self._stop(watch)
 
-    def _stop(self, fd: int) -> None:
-        """Until the run that ``fd`` ends is over."""
+    def _stop(self, watch: int) -> None:
+        """Until the run that is to be ended is over."""
         while True:
             with self._lock:
-                if not self._running or self._watched != fd:
+                if not self._running or self._watches != watch:
                     return
                 self._scheduler.stop()
             time.sleep(_AGAIN_S)
