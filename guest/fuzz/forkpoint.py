@@ -7,8 +7,8 @@ program can see, and nothing of them is left behind the fork point.
 ``first-read`` takes two or three steps::
 
     entry ─ parked ──fork──> scout ──> first call that opens or reads the input
-                │                        ├─ alone (one thread, no children, timers, locks): the scout is parked here
-                │                        └─ not alone: the last call at which it was alone is known now;
+                │                        ├─ runs from here would be alike (park.entanglement): parked here
+                │                        └─ else the last call at which they would have been is known now:
                 └──fork──> a second one ────> parked there, in front of the call that made the thread, say
 """
 
@@ -25,7 +25,7 @@ from guest.fuzz.input_touch import touches
 from guest.fuzz.start_code import find_main
 from kernel.rewind import Rewind
 from kernel.task import exit as task_exit
-from kernel.task.park import Parked
+from kernel.task.park import Parked, entanglement
 from kernel.task.stack import AT_ENTRY
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Finder:
         if place == "main":
             address = self._main(task, entry)
             self._go_to(task, address, "main")
-            return task, self._point(task, "main", "main")
+            return task, self._checked(task, "main", "main")
         found = _ADDRESS.fullmatch(place)
         if found is not None and found["module"]:
             self._go_to_module(task, found["module"], int(found["number"], 0), place)
@@ -99,8 +99,7 @@ class Finder:
             self._go_to(task, self._program_address(task, int(found["number"], 0)), place)
         else:
             self._go_to(task, self._symbol(task, place), place)
-        self._check_children(place)
-        return task, self._point(task, "address", place)
+        return task, self._checked(task, "address", place)
 
     def _main(self, task: Task, entry: int) -> int:
         address = self._symbol_in(task, _program(task), "main") or find_main(task, entry)
@@ -168,16 +167,17 @@ class Finder:
         scout = parked.fork(odf=True)
         calls = 0
         touched = False
+        found: str | None = None
 
         def look(caller: Task, row: Syscall | None, args: list[int]) -> bool:
-            nonlocal calls, touched
-            if self._is_alone(scout):
-                calls += 1
+            nonlocal calls, touched, found
+            found = entanglement(scout) if scout.mm is not None else "ended"
+            calls += found is None
             touched = touches(caller, row, args, self._input)
             return touched
 
         in_time = self._until(scout, look, None, None)
-        if touched and self._is_alone(scout):
+        if touched and found is None:
             rewind.end()
             parked.release()
             return scout, self._point(scout, "first-read", self._before_call(scout))
@@ -192,16 +192,16 @@ class Finder:
 
         def count(caller: Task, row: Syscall | None, args: list[int]) -> bool:
             nonlocal left
-            left -= self._is_alone(again)
+            left -= entanglement(again) is None
             return left == 0
 
         self._until(again, count, None, None)
-        if left != 0 or not self._is_alone(again):
+        if left != 0:
             task_exit.kill_all(kernel)
             return self._back_to_entry(parked, "the program did not run twice alike: it is forked at its entry")
         parked.release()
         return again, self._point(again, "first-read", self._before_call(again),
-                                  "the input is first looked at by more than one thread or process: forked before")
+                                  f"the program has {found} when it first looks at its input: it is forked before that")
 
     def _back_to_entry(self, parked: Parked, notice: str) -> tuple[Task, ForkPoint]:
         task = parked.fork(odf=False)
@@ -209,20 +209,14 @@ class Finder:
         parked.release()
         return task, self._point(task, "entry", "entry", notice)
 
-    def _is_alone(self, task: Task) -> bool:
-        """Would a fork of ``task`` lose nothing: no other thread or process, timer or record lock?"""
-        group = task.group
-        return (len(self.kernel.tasks) == 1 and len(group.threads) == 1 and not group.posix_timers
-                and not any(number >= 0 for number in group.itimers)
-                and not any(lock.owner is task.files for _, file in task.files.items()
-                            if file.inode is not None and file.inode.locks is not None
-                            for lock in file.inode.locks.records))
-
-    def _check_children(self, place: str) -> None:
-        others = len(self.kernel.groups) - 1
-        if others:
-            raise ForkPointError(f"the program has {others} child process{'es' if others > 1 else ''} at {place}, "
-                                 "which cannot be forked along: use an earlier place")
+    def _checked(self, task: Task, kind: str, place: str) -> ForkPoint:
+        """A place that the user has named."""
+        if len(self.kernel.groups) > 1:
+            raise ForkPointError(f"the program has child processes at {place}, which cannot be forked along: "
+                                 "use an earlier place")
+        found = entanglement(task)
+        return self._point(task, kind, place, None if found is None else
+                           f"the program has {found} at {place}: the runs may not be alike")
 
     # -- running up to a place -------------------------------------------------------------------------------------
 

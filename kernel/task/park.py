@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernel.fs.stdio import HostFile
+from kernel.fs.uapi import S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG
+from kernel.mm.layout import V_FLAGS, VM_SHARED, VM_WRITE
 from kernel.task import exit as task_exit
 from kernel.task.clone import CLONE_PARENT, CloneArgs, copy_task
 
@@ -17,6 +20,34 @@ if TYPE_CHECKING:
     from kernel.task.task import Task
 
 _LIKE_ITS_PARENT = CloneArgs(flags=CLONE_PARENT)
+_STATELESS = (S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK)
+_SHARED_STORE = VM_SHARED | VM_WRITE
+
+
+def entanglement(task: Task) -> str | None:
+    """What keeps children that are forked from ``task`` one after the other from being alike; None when nothing does.
+
+    Threads and timers are not there in a child, and what it does to another process, a pipe or shared memory stays
+    done. Files are no matter: their contents and positions are put back (kernel.rewind).
+    """
+    group = task.group
+    if len(group.threads) > 1:
+        return f"{len(group.threads)} threads"
+    if len(task.kernel.groups) > 1:
+        return "child processes"
+    if group.posix_timers or any(number >= 0 for number in group.itimers):
+        return "a timer"
+    for _, file in task.files.items():
+        inode = file.inode
+        if inode is None or isinstance(file, HostFile):
+            continue
+        if inode.kind not in _STATELESS:
+            return "an open pipe, socket or the like"
+        if inode.locks is not None and (inode.locks.records or inode.locks.flocks):
+            return "a locked file"
+    if ((task.mm.vmas.rows[:, V_FLAGS >> 3] & _SHARED_STORE) == _SHARED_STORE).any():
+        return "shared memory"
+    return None
 
 
 class Parked:
