@@ -1,4 +1,4 @@
-"""The command line: ``forkyard run``, ``trace``, ``demo``, ``bench`` and ``syscalls``."""
+"""The command line: what ``forkyard`` takes. The work of each command is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import click
 from guest import __version__
 from guest.bench.cli import bench
 from guest.environment import as_given
+from guest.fuzz.cli import afl, fuzz
+from guest.fuzz.crash_command import crash
+from guest.fuzz.replay_command import replay
 from guest.options import guest_options
 from guest.runner import FAILED, leave, run_guest, say
 from guest.trace_command import trace_options, tracing
@@ -77,6 +80,10 @@ def trace(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **options: An
 
 
 main.add_command(bench)
+main.add_command(afl)
+main.add_command(fuzz)
+main.add_command(crash)
+main.add_command(replay)
 
 
 @main.command()

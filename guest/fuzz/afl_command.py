@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 #: What AFL++ takes when neither the user nor the launcher says another size (config.h, MAP_SIZE).
 DEFAULT_MAP_BYTES = 65536
-#: AFL++ rounds the size of a map up to these.
-_MAP_UNIT_BYTES = 64
+_MIN_MAP_BYTES = 64
 
 
 class SetupError(Exception):
@@ -103,15 +102,18 @@ def _attach(variable: str, code: int) -> shm.Segment | None:
 
 
 def _map_size(env: Mapping[str, str], coverage: shm.Segment | None) -> int:
-    """AFL_MAP_SIZE as afl reads it, 65536 without; what does not fit into the segment is an error."""
+    """AFL_MAP_SIZE as afl reads it, 65536 without; at most what the segment holds, and a power of two."""
     text = env.get("AFL_MAP_SIZE")
     size = DEFAULT_MAP_BYTES
     if text is not None:
-        if not text.isdecimal() or int(text) == 0:
-            raise SetupError(f"AFL_MAP_SIZE={text} is not a size in bytes", protocol.FS_ERROR_MAP_SIZE)
-        size = -(-int(text) // _MAP_UNIT_BYTES) * _MAP_UNIT_BYTES
-    # With -U afl-fuzz keeps to its own size, whatever the variable says.
-    return size if coverage is None else min(size, coverage.size)
+        if not text.isdecimal() or int(text) < _MIN_MAP_BYTES:
+            raise SetupError(f"AFL_MAP_SIZE={text} is not a size of at least {_MIN_MAP_BYTES} bytes",
+                             protocol.FS_ERROR_MAP_SIZE)
+        size = int(text)
+    if coverage is not None:
+        # With -U afl-fuzz keeps to 65536, whatever the variable says.
+        size = min(size, coverage.size)
+    return 1 << (size.bit_length() - 1)
 
 
 def _input(argv: list[str], named: str | None, has_fuzzer: bool) -> tuple[InputSource, list[str], bool]:

@@ -1,0 +1,210 @@
+"""A campaign on this machine: one main afl-fuzz and its secondaries, each with a launcher of its own.
+
+AFL++'s shared output directory is what connects them: every instance reads the queues of the others beside its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from guest.fuzz.stats import Figures, Receiver, figures
+
+MAIN = "main"
+#: How long afl-fuzz may take to end after Ctrl-C; it writes its last figures then.
+STOP_LIMIT_S = 10.0
+#: AFL++'s usual map, which -U is bound to.
+USUAL_MAP_BYTES = 65536
+#: The start of a launcher with a gigabyte to fill before its fork point, on a busy machine.
+INIT_TIMEOUT_MS = 60_000
+_PR_SET_PDEATHSIG = 1
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x0f|\x0e")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CampaignError(Exception):
+    """afl-fuzz ended although it was not told to; the text is what it said."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run."""
+
+    afl: str
+    seeds: str
+    out: str
+    target: list[str]
+    """The launcher with its options, ``--``, the program and its arguments."""
+    jobs: int = 1
+    join: str | None = None
+    """The name for our secondaries when the main runs on another machine."""
+    map_size: int = USUAL_MAP_BYTES
+    afl_options: list[str] = field(default_factory=list)
+
+    def names(self) -> list[str]:
+        """The instances: the first is the main, unless that is elsewhere."""
+        if self.join is not None:
+            return [f"{self.join}-{number}" for number in range(1, self.jobs + 1)]
+        return [MAIN, *(f"second-{number}" for number in range(1, self.jobs))]
+
+    def command(self, name: str) -> list[str]:
+        """The command line of one instance. -U lets any launcher pass; a map of another size needs the plain mode."""
+        mode = ["-U"] if self.map_size == USUAL_MAP_BYTES else []
+        role = ["-M" if name == MAIN else "-S", name]
+        return [self.afl, *mode, *role, "-i", self.seeds, "-o", self.out, *self.afl_options, "--", *self.target]
+
+    def settings(self) -> dict[str, str]:
+        """What the environment of every instance must hold, wherever it runs."""
+        settings = {"AFL_SKIP_CPUFREQ": "1", "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1",
+                    "AFL_FORKSRV_INIT_TMOUT": str(INIT_TIMEOUT_MS)}
+        if self.map_size != USUAL_MAP_BYTES:
+            settings |= {"AFL_SKIP_BIN_CHECK": "1", "AFL_MAP_SIZE": str(self.map_size)}
+        return settings
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Of an instance here: ``given`` wins."""
+        ours = {**self.settings(), "AFL_NO_UI": "1", "AFL_AUTORESUME": "1"}
+        # Two that sleep in turn, afl-fuzz and its launcher, belong on one processor, if there is one for each pair.
+        ours["AFL_TRY_AFFINITY" if self.jobs <= len(os.sched_getaffinity(0)) else "AFL_NO_AFFINITY"] = "1"
+        return {**ours, **given}
+
+    def shown(self, name: str) -> str:
+        """The instance's command as a shell takes it, with the settings that it needs."""
+        return " ".join([*(f"{key}={value}" for key, value in self.settings().items()),
+                         shlex.join(["afl-fuzz", *self.command(name)[1:]])])
+
+
+class Instance:
+    """One afl-fuzz process, started at once."""
+
+    def __init__(self, plan: Plan, name: str, given: Mapping[str, str]) -> None:
+        self.name = name
+        self.folder = Path(plan.out, name)
+        self.started = time.time()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close()
+        self._receiver = None if "AFL_STATSD" in given else Receiver()
+        environment = plan.environment(given)
+        if self._receiver is not None:
+            environment |= {"AFL_STATSD": "1", "AFL_STATSD_HOST": "127.0.0.1",
+                            "AFL_STATSD_PORT": str(self._receiver.port)}
+        parent = os.getpid()
+
+        def end_with_us() -> None:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        self.process = subprocess.Popen(plan.command(name), stdin=subprocess.DEVNULL, stdout=self._log,
+                                        stderr=subprocess.STDOUT, env=environment, start_new_session=True,
+                                        preexec_fn=end_with_us)
+
+    def figures(self) -> Figures:
+        """As of now."""
+        if self._receiver is not None:
+            self._receiver.poll()
+        live = self._receiver.figures if self._receiver is not None and self.process.poll() is None else {}
+        # What a campaign before this one left there is not ours.
+        if not live and not self._has_written():
+            return Figures()
+        return figures(self.folder, live)
+
+    def _has_written(self) -> bool:
+        try:
+            return (self.folder / "fuzzer_stats").stat().st_mtime >= self.started
+        except OSError:
+            return False
+
+    def complaint(self) -> str:
+        """Why it ended: the lines of its output that afl-fuzz marks as an error, in one."""
+        self._log.seek(0)
+        text = _COLOURS.sub("", self._log.read().decode(errors="replace"))
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        found = [line[3:].strip() for line in lines if line.startswith("[-]")]
+        return " ".join(found or lines[-3:]) or f"ended with status {self.process.returncode}"
+
+    def stop(self) -> None:
+        """Ask it to end, as Ctrl-C does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+
+    def wait(self, limit_s: float) -> None:
+        """Until it has ended; it is killed after the limit."""
+        try:
+            self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """Give up the log and the port."""
+        self._log.close()
+        if self._receiver is not None:
+            self._receiver.close()
+
+
+class Campaign:
+    """All instances of a plan. A context manager: leaving it ends them.
+
+    Raises:
+        OSError: afl-fuzz cannot be started.
+    """
+
+    def __init__(self, plan: Plan, given: Mapping[str, str]) -> None:
+        self.plan = plan
+        self.instances: list[Instance] = []
+        try:
+            for name in plan.names():
+                self.instances.append(Instance(plan, name, given))
+        except BaseException:
+            self.stop()
+            raise
+
+    def running(self) -> bool:
+        """Is there one at work?
+
+        Raises:
+            CampaignError: one has failed.
+        """
+        for instance in self.instances:
+            if instance.process.poll():
+                raise CampaignError(f"{instance.name}: {instance.complaint()}")
+        return any(instance.process.poll() is None for instance in self.instances)
+
+    def stop(self) -> None:
+        """End all, and wait until they have ended; may be called again."""
+        for instance in self.instances:
+            instance.stop()
+        end = time.monotonic() + STOP_LIMIT_S
+        for instance in self.instances:
+            instance.wait(max(end - time.monotonic(), 0.1))
+
+    def __enter__(self) -> Campaign:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        for instance in self.instances:
+            instance.close()
+
+
+def crash_folders(out: str, names: Sequence[str]) -> list[Path]:
+    """The directories of these instances that hold crashing inputs."""
+    folders = []
+    for name in names:
+        folder = Path(out, name, "crashes")
+        with contextlib.suppress(OSError):
+            if any(entry.name.startswith("id:") for entry in folder.iterdir()):
+                folders.append(folder)
+    return folders

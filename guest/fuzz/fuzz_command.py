@@ -1,0 +1,208 @@
+"""``forkyard fuzz``: check, say what will happen, run the campaign with one live summary, and say what to do next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from guest.fuzz import options as fuzz_options
+from guest.fuzz import setup
+from guest.fuzz.campaign import Campaign, CampaignError, Plan, crash_folders
+from guest.fuzz.setup import SetupProblem, Trial
+from guest.fuzz.stats import Figures, ago, since, together
+from guest.runner import FAILED, guarded, say
+
+#: Between two looks at the figures; the lines of a summary that is not on a terminal are rarer.
+REFRESH_S, LINE_S = 1.0, 10.0
+_WRONG_USAGE = 2
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for, besides the options of the launcher."""
+
+    seeds: str
+    out: str
+    jobs: int
+    join: str | None
+    map_size: int
+    timeout_ms: str | None
+    seconds: int | None
+    dictionaries: tuple[str, ...]
+    more: tuple[str, ...]
+    """Further words for every afl-fuzz."""
+
+
+def fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launcher_words: Sequence[str]) -> int:
+    """Run a campaign; returns the exit status: 0 when it ended as it was told to.
+
+    Args:
+        how: the values of fuzz_options().
+        launcher_words: further options of ``forkyard afl``.
+    """
+    for signo in _ENDING:
+        signal.signal(signo, _interrupt)
+    return guarded(lambda: _fuzz(argv, wishes, how, launcher_words))
+
+
+def _interrupt(signo: int, frame: FrameType | None) -> None:
+    """Before the campaign every such signal is a Ctrl-C: what was begun is cleaned up."""
+    raise KeyboardInterrupt
+
+
+def _fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launcher_words: Sequence[str]) -> int:
+    console = Console(highlight=False)
+    try:
+        plan = make_plan(argv, wishes, how, launcher_words)
+        trial = _try(plan, wishes)
+    except SetupProblem as problem:
+        say(str(problem))
+        return _WRONG_USAGE
+    if trial is not None:
+        _show_trial(console, trial)
+    _show_plan(console, plan)
+    try:
+        return _run(console, plan, argv, how)
+    except CampaignError as error:
+        say(str(error))
+        return FAILED
+    except OSError as error:
+        say(f"{plan.afl}: {error.strerror}")
+        return FAILED
+
+
+def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launcher_words: Sequence[str]) -> Plan:
+    """Check what can be checked without running anything.
+
+    Raises:
+        SetupProblem: something must be put right first.
+    """
+    afl = setup.find_afl()
+    setup.check_target(argv[0], how["root"])
+    setup.check_seeds(wishes.seeds)
+    setup.check_output(wishes.out, wishes.seeds)
+    for dictionary in wishes.dictionaries:
+        if not os.path.exists(dictionary):
+            raise SetupProblem(f"-x {dictionary}: No such file or directory")
+    more = [*(word for one in wishes.dictionaries for word in ("-x", one)), *wishes.more]
+    if wishes.timeout_ms is not None:
+        more += ["-t", wishes.timeout_ms]
+    if wishes.seconds is not None:
+        more += ["-V", str(wishes.seconds)]
+    target = [*setup.launcher(), "afl", *fuzz_options.words(how), *launcher_words, "--", *argv]
+    return Plan(afl, wishes.seeds, wishes.out, target, wishes.jobs, wishes.join, wishes.map_size, more)
+
+
+def _try(plan: Plan, wishes: Wishes) -> Trial | None:
+    setup.compile_machine()
+    seeds = setup.check_seeds(wishes.seeds)
+    return setup.try_seeds(plan.target, seeds, plan.map_size) if seeds else None
+
+
+def _show_trial(console: Console, trial: Trial) -> None:
+    console.print(f"Ready after {trial.ready_s:.2f} s, {trial.parked}." if trial.parked else
+                  f"Ready after {trial.ready_s:.2f} s.", style="green")
+    console.print(f"{trial.runs} runs of seeds: {trial.edges} edges, {trial.run_s * 1e3:.2g} ms the fastest.")
+    for warning in trial.warnings:
+        console.print(f"Note: {warning}", style="yellow", markup=False)
+
+
+def _show_plan(console: Console, plan: Plan) -> None:
+    """How other machines can take part."""
+    host = f"{plan.join or 'HOST'}-{plan.jobs + 1}" if plan.join else "HOST-1"
+    console.print("\nOn further machines with the same program and seeds, with a name for each afl-fuzz:", style="bold")
+    console.print(f"  {plan.shown(host)}", markup=False, soft_wrap=True)
+    console.print("or `forkyard fuzz --join HOST --jobs N` and the other options as here. All that connects them is "
+                  f"{plan.out}: share\nit (NFS), or copy what each has found to the others every few minutes:")
+    console.print(f"  rsync -rlt --exclude=.synced {plan.out}/ OTHER:{os.path.abspath(plan.out)}/", markup=False,
+                  soft_wrap=True)
+    console.print("The main reads the queue of any other fuzzer with --afl '-F DIRECTORY'.\n")
+
+
+def _run(console: Console, plan: Plan, argv: Sequence[str], how: Mapping[str, Any]) -> int:
+    told: list[int] = []
+
+    def note(signo: int, frame: FrameType | None) -> None:
+        told.append(signo)
+
+    old = {signo: signal.signal(signo, note) for signo in _ENDING}
+    started = time.monotonic()
+    try:
+        with Campaign(plan, os.environ) as campaign:
+            try:
+                _watch(console, campaign, started, lambda: bool(told))
+            finally:
+                campaign.stop()
+                console.print(summary(campaign, time.monotonic() - started))
+        _show_next(console, plan, argv, how)
+    finally:
+        for signo, handler in old.items():
+            signal.signal(signo, handler)
+    return 0
+
+
+def _watch(console: Console, campaign: Campaign, started: float, told: Callable[[], bool]) -> None:
+    """Show how it goes until it ends, or we are told to end it."""
+    if console.is_terminal:
+        # No thread of rich's: the display is drawn by us.
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while campaign.running() and not told():
+                live.update(summary(campaign, time.monotonic() - started), refresh=True)
+                time.sleep(REFRESH_S)
+        return
+    shown = started
+    while campaign.running() and not told():
+        if time.monotonic() - shown >= LINE_S:
+            shown = time.monotonic()
+            console.print(line(together(one.figures() for one in campaign.instances), shown - started))
+        time.sleep(REFRESH_S)
+
+
+def line(all_of_it: Figures, seconds: float) -> str:
+    """The state of a campaign in one line."""
+    return (f"{ago(seconds)}: {all_of_it.executions:,} runs, {all_of_it.per_second:,.0f} a second, "
+            f"{all_of_it.corpus:,} inputs in the queue, {all_of_it.edges:,} edges, {all_of_it.crashes} crashes, "
+            f"{all_of_it.hangs} hangs")
+
+
+def summary(campaign: Campaign, seconds: float) -> Group:
+    """A table of the instances and what they have found together."""
+    parts = {instance.name: instance.figures() for instance in campaign.instances}
+    total = together(parts.values())
+    table = Table(title=f"{campaign.plan.out}, {ago(seconds)}", title_justify="left", title_style="bold",
+                  box=box.SIMPLE_HEAD, padding=(0, 0, 0, 2), pad_edge=False)
+    table.add_column("")
+    headings = ("runs", "runs/s", "queue", "edges", "stability", "crashes", "hangs")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    rows = [*parts.items(), ("together", total)] if len(parts) > 1 else list(parts.items())
+    for name, one in rows:
+        stability = "" if one.stability is None else f"{one.stability:g} %"
+        cells = (f"{one.executions:,}", f"{one.per_second:,.0f}", f"{one.corpus:,}", f"{one.edges:,}", stability, str(one.crashes), str(one.hangs))
+        table.add_row(name, *cells, style="bold" if name == "together" else "")
+    news = Text(f"Last new path: {since(total.last_find)}." if total.last_find else "")
+    return Group(table, *([news] if news.plain else []))
+
+
+def _show_next(console: Console, plan: Plan, argv: Sequence[str], how: Mapping[str, Any]) -> None:
+    folders = crash_folders(plan.out, plan.names())
+    if not folders:
+        console.print("No crashes so far. The same command again goes on from here.")
+        return
+    console.print("\nCrashes: look at them with", style="bold")
+    inputs = " ".join(f"{shlex.quote(str(folder))}/id*" for folder in folders)
+    words = shlex.join(["forkyard", "crash", *fuzz_options.words(how), "--", *argv])
+    console.print(f"  {words} {inputs}", markup=False, soft_wrap=True)
