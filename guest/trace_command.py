@@ -13,6 +13,7 @@ from guest.runner import OutputError
 
 if TYPE_CHECKING:
     from guest.session import Session
+    from guest.trace import Tracer
 
 _SORTS = ("time", "avg-time", "calls", "count", "errors", "name", "syscall", "nothing", "none")
 
@@ -115,7 +116,19 @@ class _Outputs:
             output.stream.close()
 
 
-def tracing(options: Mapping[str, Any]) -> tuple[Callable[[Session], Callable[[], object]], dict[str, Any]]:
+class Tracing:
+    """A trace that goes on; call it at the end."""
+
+    def __init__(self, tracer: Tracer, outputs: _Outputs) -> None:
+        self.tracer = tracer
+        self._outputs = outputs
+
+    def __call__(self) -> None:
+        self.tracer.finish()
+        self._outputs.close()
+
+
+def tracing(options: Mapping[str, Any]) -> tuple[Callable[[Session], Tracing], dict[str, Any]]:
     """What prepares a session for tracing, and the options that are left for the guest.
 
     Raises:
@@ -125,7 +138,7 @@ def tracing(options: Mapping[str, Any]) -> tuple[Callable[[Session], Callable[[]
     from guest.trace.call import Style
 
     o = options
-    how = {name: options[name] for name in GUEST_FIELDS}
+    how = {name: options[name] for name in GUEST_FIELDS if name in options}
     filters = Filters()
     try:
         for expression in o["expressions"]:
@@ -145,7 +158,7 @@ def tracing(options: Mapping[str, Any]) -> tuple[Callable[[Session], Callable[[]
     separate = o["follow_forks"] > 1 and o["output"] is not None
     outputs = _Outputs(o["append"])
 
-    def prepare(session: Session) -> Callable[[], object]:
+    def prepare(session: Session) -> Tracing:
         target = outputs.stderr() if o["output"] is None else None if separate else outputs.open(o["output"])
         trace = TraceOptions(
             follow_forks=o["follow_forks"] > 0, to_file=o["output"] is not None,
@@ -157,12 +170,7 @@ def tracing(options: Mapping[str, Any]) -> tuple[Callable[[Session], Callable[[]
             quiet=o["quiet"])
         tracer = Tracer(session.kernel, target if target is not None else outputs.stderr(), trace)
         tracer.attach()
-
-        def finish() -> None:
-            tracer.finish()
-            outputs.close()
-
-        return finish
+        return Tracing(tracer, outputs)
 
     return prepare, how
 

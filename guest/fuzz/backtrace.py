@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAGE = 4096
 _PROT_EXEC = 4
 _MAX_FILE_BYTES = 512 << 20
-_MAX_FRAMES = 256
+MAX_FRAMES = 256
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class TaskSpace:
         return start + found[1] if start is not None and found is not None else None
 
 
-def backtrace(space: TaskSpace, registers: dict[str, int], program: str, limit: int = _MAX_FRAMES) -> list[Frame]:
+def backtrace(space: TaskSpace, registers: dict[str, int], program: str, limit: int = MAX_FRAMES) -> list[Frame]:
     """The frames of a thread with these ``registers``, innermost first, down to ``main`` of ``program`` (a path)."""
     found: list[Frame] = []
     for raw in unwind(space, by_number(registers), limit):

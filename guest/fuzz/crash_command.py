@@ -8,10 +8,17 @@ from typing import Any
 
 import click
 
-from guest.runner import FAILED, guarded, say
+from guest.environment import as_given
+from guest.fuzz.options import fuzz_options
+from guest.runner import FAILED, guarded, leave, say
 
 #: Every input crashed or hung; some did not; the command line makes no sense.
 ALL, SOME_NOT, USAGE = 0, 1, 2
+_EPILOG = """\b
+Exit status: 0 if every input crashed or hung, 1 if some did not; 2 for wrong usage; 127 if PROGRAM was not found,
+126 if it cannot be executed; 125 if Forkyard itself failed.
+
+AFL_CRASH_EXITCODE is the exit status that counts as a crash, as for afl-fuzz."""
 
 _OPTIONS = (
     click.option("-i", "--input", "named", multiple=True, metavar="PATH",
@@ -25,16 +32,44 @@ _OPTIONS = (
 )
 
 
-def crash_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of ``forkyard crash`` alone."""
+_PROGRAM = {"allow_interspersed_args": False}
+
+
+def inputs_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The program, its arguments and the inputs."""
+    return click.argument("words", metavar="-- PROGRAM [ARGS]... INPUTS...", nargs=-1, required=True,
+                          type=click.UNPROCESSED)(command)
+
+
+def _crash_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def crash(words: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any]) -> int:
-    """Replay and report; returns the exit status."""
-    return guarded(lambda: _crash(words, env, how))
+@click.command(context_settings=_PROGRAM, epilog=_EPILOG)
+@_crash_options
+@fuzz_options
+@inputs_argument
+def crash(words: tuple[str, ...], **how: Any) -> None:
+    """Run PROGRAM on each of INPUTS, as the launcher does, and report the crashes and hangs.
+
+    Of each distinct stack the first gets a full report: signal, instruction, memory access, registers, backtrace with
+    source lines, mappings, and the end of what the program wrote to stderr.
+
+    INPUTS are the words at the end that are files, or directories of files (README.txt is left out). They take the
+    place of @@ among ARGS; without @@ they are PROGRAM's stdin, unless they lie in the output directory of an afl-fuzz
+    that ran PROGRAM with @@: then it is run as it was there. Where a file among ARGS is no input, write ::: before the
+    inputs, or name them with -i.
+
+    \b
+    forkyard crash -- ./target out/default/crashes/*
+    forkyard crash -- ./target -x @@ out/default/crashes
+    forkyard crash -i out/default/hangs -t 2 -- ./target -c my.conf @@
+    forkyard crash --json -- ./target @@ /dev/null ::: crash-*
+    """
+    env = as_given(os.environ)
+    leave(guarded(lambda: _crash(words, env, how)))
 
 
 def _crash(words: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any]) -> int:
@@ -98,9 +133,9 @@ class _Text:
     def one(self, outcome: Any) -> None:
         from guest.fuzz.report import full, headline, printable
 
-        text = headline(outcome.crash) if outcome.crash is not None and outcome.reproduced else outcome.text
-        if outcome.kind == "timeout":
-            text = f"{outcome.text}: {text}"
+        text = outcome.text
+        if outcome.crash is not None and outcome.reproduced:
+            text = headline(outcome.crash)
         known = self._first.get(outcome.group) if outcome.group is not None else None
         click.echo(f"{click.style(printable(outcome.path), bold=True)}: {printable(text)}")
         if known is not None:

@@ -24,7 +24,8 @@ _SYSTEM_FUNCTION = re.compile(
     r"assert(_fail(_base)?|_perror_fail)?|fortify_fail.*|chk_fail|stack_chk_fail(_local)?|\w+_chk|"
     r"(int_|libc_)?(malloc|free|realloc|calloc|memalign)(_check|_consolidate)?|unlink_chunk|sysmalloc|"
     r"mem(cpy|move|set|chr|cmp|pcpy|rchr)\w*|w?mem(cpy|move|set)\w*|str\w*(_sse|_avx|_evex|_generic)\w*|"
-    r"str(len|cpy|cat|cmp|chr|ncpy|ncat|ncmp|dup|nlen|stri?|casecmp)|restore_rt|terminate|rethrow|cxa_throw)$")
+    r"str(len|cpy|cat|cmp|chr|ncpy|ncat|ncmp|dup|nlen|stri?|casecmp)|restore_rt|terminate|rethrow|cxa_throw|"
+    r"start(_c|_thread)?|libc_start_\w+|clone3?)$")
 
 
 def is_system(frame: Frame) -> bool:
@@ -39,27 +40,32 @@ def is_system(frame: Frame) -> bool:
 
 
 def culprit(crash: Crash) -> Frame | None:
-    """The innermost frame that is not the C library's, else the innermost one."""
-    known = [frame for frame in crash.frames if frame.module is not None]
-    return next((frame for frame in known if not is_system(frame)), known[0] if known else None)
+    """The innermost frame that is not the C library's, else the innermost one; None where the stack says nothing."""
+    chosen = _telling(crash)
+    return chosen[0] if chosen else None
+
+
+def _telling(crash: Crash) -> list[Frame]:
+    """The frames that tell where the bug is. Guesses count where there is nothing better."""
+    frames = [frame for frame in crash.frames if frame.module is not None]
+    known = [frame for frame in frames if frame.found_by != "scan"]
+    return ([frame for frame in known if not is_system(frame)] or [frame for frame in frames if not is_system(frame)]
+            or known)
 
 
 def stack_key(crash: Crash) -> list[str]:
     """What two crashes have in common when they are the same."""
-    frames = [f for f in crash.frames if f.found_by != "scan"]
-    if not any(f.module is not None for f in frames):
-        frames = crash.frames
-    chosen = [f for f in frames if not is_system(f) and f.module is not None]
-    chosen = chosen or [f for f in frames if f.module is not None]
+    chosen = _telling(crash)
     names = [_name(frame) for frame in chosen]
+    cause = crash.signal or crash.what
     if crash.what == "stack overflow":
         counts = Counter(names)
         repeated = sorted(name for name, count in counts.items() if count > 1)
-        return [crash.signal or crash.what, "stack overflow", *(repeated or names)[:_DEPTH]]
+        return [cause, "stack overflow", *(repeated or names)[:_DEPTH]]
     if not chosen:
         # No stack at all: what was wanted of which kind of address is all there is.
-        return [crash.signal or crash.what, crash.what]
-    return [crash.signal or crash.what, _place(chosen[0]), *list(dict.fromkeys(names))[:_DEPTH]]
+        return [cause, crash.what]
+    return [cause, _place(chosen[0]), *list(dict.fromkeys(names))[:_DEPTH]]
 
 
 def stack_hash(crash: Crash) -> str:

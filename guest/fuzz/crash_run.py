@@ -15,13 +15,14 @@ from guest.fuzz.crash_inputs import Job
 from guest.fuzz.forkserver import ForkServer
 from guest.fuzz.input import BytesInput, InputError
 from guest.fuzz.options import session_fields
-from guest.fuzz.target import GUEST_INPUT, guest_words
+from guest.fuzz.target import guest_words
 from guest.session import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SIGKILL = 9
+_AGAIN_S = 0.001
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Outcome:
         if self.error:
             return self.error
         if self.kind == "timeout":
-            return f"timeout after {self.seconds:.1f} s"
+            return "timeout"
         signo = self.status & 0x7F
         if signo:
             from guest.trace.structs_task import signal_name
@@ -79,6 +80,8 @@ class Replayer:
                  crash_exit_code: int | None, say: Callable[[str], None]) -> None:
         self._timeout_s = timeout_s
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        """Ends a run; the same for all, as the fork server tells descriptors apart by their numbers."""
         self._server = make_server(job, env, how, self._null, say)
         try:
             self._server.prepare()
@@ -93,6 +96,7 @@ class Replayer:
         self._server.close()
         if self._null >= 0:
             os.close(self._null)
+            os.close(self._stop)
             self._null = -1
 
     def __enter__(self) -> Replayer:
@@ -134,44 +138,48 @@ class Replayer:
         if self._timeout_s is None:
             return self._server.run(), False
         kernel = self._server.kernel
-        stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        expired: list[bool] = []
+        over, expired = threading.Event(), threading.Event()
 
         def look() -> None:
             """In the emulator's thread, between two steps of the guest."""
-            if kernel.init.exit_status is None:
-                task = kernel.init.leader or next(iter(kernel.init.threads), None)
-                if task is not None:
-                    self._witness.look_at(task, "timeout")
-                    expired.append(True)
-            os.eventfd_write(stop, 1)
+            task = kernel.init.leader or next(iter(kernel.init.threads), None)
+            if task is None or over.is_set():
+                return
+            self._witness.look_at(task, f"timeout after {self._timeout_s:g} s")
+            expired.set()
+            over.set()
+            os.eventfd_write(self._stop, 1)
 
         def expire() -> None:
             kernel.scheduler.posted.put(look)
-            kernel.machine.cpu.stop()
+            while not over.wait(_AGAIN_S):
+                kernel.machine.cpu.stop()  # one request can be lost
 
         timer = threading.Timer(self._timeout_s, expire)
         timer.daemon = True
         timer.start()
         try:
-            status = self._server.run(stop)
+            status = self._server.run(self._stop)
         finally:
             timer.cancel()
+            over.set()
             timer.join()
-            os.close(stop)
-        return status, bool(expired) and status & 0x7F == _SIGKILL
+            if expired.is_set():
+                os.eventfd_read(self._stop)
+        return status, expired.is_set() and status & 0x7F == _SIGKILL
 
 
-def make_server(job: Job, env: Mapping[str, str], how: Mapping[str, Any], null: int,
-                say: Callable[[str], None]) -> ForkServer:
-    """A fork server as the launcher has it, for inputs that the caller gives; ``null`` is open on /dev/null."""
+def make_server(job: Job, env: Mapping[str, str], how: Mapping[str, Any], null: int, say: Callable[[str], None],
+                output: tuple[int, int] | None = None) -> ForkServer:
+    """A fork server as the launcher has it, for inputs that the caller gives.
+
+    ``null`` is open on /dev/null, where stdout and stderr go as under afl-fuzz; ``output`` are others.
+    """
+    stdout, stderr = output or (null, null)
     path = None
     argv = list(job.argv)
     if job.placeholder is not None:
         argv, path = guest_words(argv, job.placeholder)
-    options = Options(**session_fields(how), stdin=null, stdout=null, stderr=null)
+    options = Options(**session_fields(how), stdin=null, stdout=stdout, stderr=stderr)
     return ForkServer(options, argv, env=env, fork_at=how["fork_at"], fork=how["fork"],
                       input=BytesInput(path=path), on_notice=say)
-
-
-__all__ = ["GUEST_INPUT", "Outcome", "Replayer", "make_server"]

@@ -5,13 +5,15 @@ Names, paths and output come from the program under test: nothing in them reache
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
-from guest.fuzz.backtrace import Frame, module_name
+from guest.fuzz.backtrace import MAX_FRAMES, Frame, module_name
 from guest.fuzz.crash import Crash
 from guest.fuzz.crash_fault import Access
 from guest.fuzz.crash_groups import culprit
 from guest.fuzz.crash_run import Outcome
+from guest.trace.structs_task import signal_name
 
 _REGISTER_ROWS = (("rax", "rbx", "rcx", "rdx"), ("rsi", "rdi", "rbp", "rsp"), ("r8", "r9", "r10", "r11"),
                   ("r12", "r13", "r14", "r15"))
@@ -37,14 +39,22 @@ def headline(crash: Crash) -> str:
     return f"{crash.signal + ': ' if crash.signal else ''}{crash.what}{where}"
 
 
+def lost(outcome: Outcome) -> str:
+    """What an input did that was kept for a crash."""
+    wanted = re.search(r"\bsig:(\d+)", outcome.path)
+    seen = f"; afl-fuzz saw {signal_name(int(wanted[1]))}" if wanted is not None and int(wanted[1]) < 65 else ""
+    children = "".join(f"; process {other.pid}: {headline(other)}" for other in outcome.others)
+    return printable(f"{outcome.path}: {outcome.text}{seen}{children}")
+
+
 def place(frame: Frame) -> str:
     """A frame in a few words: ``parse (target.c:12)``."""
     name = frame.function
     if name is None:
-        start = frame.module_offset
-        return printable(f"{module_name(frame.module)}+{start:#x}" if start is not None else f"{frame.pc:#x}")
+        offset = frame.module_offset
+        return printable(f"{module_name(frame.module)}+{offset:#x}" if offset is not None else f"{frame.pc:#x}")
     if frame.line is not None:
-        return printable(f"{name} ({frame.file}:{frame.line})")
+        return printable(f"{name} ({module_name(frame.file)}:{frame.line})")
     return printable(f"{name} ({module_name(frame.module)}+{frame.module_offset or 0:#x})")
 
 
@@ -120,6 +130,8 @@ def backtrace_lines(frames: Sequence[Frame]) -> Iterator[str]:
         yield frame_line(number, frames[number])
         if number in skipped:
             yield skipped[number]
+    if len(frames) >= MAX_FRAMES:
+        yield "     … and so on"
 
 
 def frame_line(number: int, frame: Frame) -> str:
@@ -207,8 +219,8 @@ def summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
         if outcome.group is not None:
             groups.setdefault(outcome.group, []).append(outcome)
-    lost = [outcome for outcome in outcomes if not outcome.reproduced]
-    yield (f"{_count(len(outcomes), 'input')}, {len(outcomes) - len(lost)} reproduced, "
+    harmless = [outcome for outcome in outcomes if not outcome.reproduced]
+    yield (f"{_count(len(outcomes), 'input')}, {len(outcomes) - len(harmless)} reproduced, "
            f"{len(groups)} distinct")
     for name, members in sorted(groups.items(), key=lambda item: -len(item[1])):
         first = members[0]
@@ -216,9 +228,9 @@ def summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"  {name}  {len(members):>4} ×  {text}"
         smallest = min(members, key=lambda member: member.size)
         yield f"  {'':<12}  smallest: {printable(smallest.path)} ({_count(smallest.size, 'byte')})"
-    if lost:
+    if harmless:
         yield "not reproduced:"
-        yield from (f"  {printable(outcome.path)}: {printable(outcome.text)}" for outcome in lost)
+        yield from (f"  {lost(outcome)}" for outcome in harmless)
 
 
 def _count(number: int, noun: str) -> str:

@@ -81,7 +81,8 @@ def unwind(space: Space, registers: dict[int, int], limit: int) -> list[RawFrame
         sp = registers[RSP]
         if how not in ("signal", "scan") and sp <= frame.sp and len(frames) > 1:
             break  # the stack does not go up: it is not a stack
-        frames.append(RawFrame(registers[RA], sp, "cfi" if how == "signal" else how, how == "signal"))
+        found_by = "scan" if scanned else "cfi" if how == "signal" else how  # what a guess leads to is one
+        frames.append(RawFrame(registers[RA], sp, found_by, how == "signal"))
     return frames
 
 

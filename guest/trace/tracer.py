@@ -73,6 +73,10 @@ class Tracer:
         for kind, callback in self._callbacks():
             self.events.subscribe(kind, callback)
 
+    def restart(self) -> None:
+        """The task that is seen next is the one to trace: the child of a parked process goes on in its place."""
+        self._traced = None
+
     def finish(self) -> None:
         """End the open line, print the summary, write everything out. May be called more than once."""
         for kind, callback in self._callbacks():
