@@ -81,7 +81,7 @@ from emu.native import (
     store32,
     store64,
 )
-from emu.paging import PAGE_MASK, PMD_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_NX, PTE_PS, PTE_U, walk
+from emu.paging import PAGE_MASK, PTE_A, PTE_D, PTE_NX, PTE_U, frame_behind, walk
 
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 
@@ -130,9 +130,7 @@ def _try_fill(m: int, page: int, access: int, result: int) -> int:
     elif writable != 0 and pte & PTE_D:
         # A clean page is filled read-only so that the first store comes back here and sets D.
         perms |= PROT_WRITE
-    physical = pte & PTE_FRAME
-    if pte & PTE_PS:
-        physical = (physical & -PMD_SIZE) | (page & (PMD_SIZE - 1))
+    physical = frame_behind(pte, page) << 12
     executed = load64(m + M_CODE_MAP) + (physical >> 12)
     stepping = load64(m + M_STEP_FRAME) == physical >> 12
     if access == ACCESS_FETCH:
@@ -262,8 +260,8 @@ def _store_to_code(m: int) -> int:
     rip = load64(m + M_RIP)
     here, _ = walk(m, rip & PAGE_MASK)
     behind, _ = walk(m, (rip + 14) & PAGE_MASK)
-    if (here == 0 or (load64(here) & PTE_FRAME) >> 12 != frame) and (
-            behind == 0 or (load64(behind) & PTE_FRAME) >> 12 != frame):
+    if (here == 0 or frame_behind(load64(here), rip) != frame) and (
+            behind == 0 or frame_behind(load64(behind), rip + 14) != frame):
         return STOP_NONE
     uc = load64(m + M_UC)
     _drop_stale(m)

@@ -92,6 +92,15 @@ def walk_from(m: int, root: int, va: int) -> tuple[int, int]:
 
 
 @hot
+def frame_behind(leaf: int, va: int) -> int:
+    """The frame that the leaf entry ``leaf``, a PTE or a 2 MiB leaf, gives for ``va``."""
+    frame = (leaf & PTE_FRAME) >> PAGE_SHIFT
+    if leaf & PTE_PS:
+        return (frame & -ENTRIES) | ((va >> PAGE_SHIFT) & (ENTRIES - 1))
+    return frame
+
+
+@hot
 def walk(m: int, va: int) -> tuple[int, int]:
     """walk_from the PML4 in use."""
     return walk_from(m, load64(m + M_ROOT), va)

@@ -21,6 +21,7 @@ from kernel.fs.sysfs import SysFs
 from kernel.mm.check import make_checker
 from kernel.mm.fault import fault
 from kernel.mm.memory import GATE_FRAME, KernelMemory
+from kernel.mm.swap import Swap
 from kernel.random import Random
 from kernel.sysctl import Sysctl
 from kernel.task import exit as task_exit
@@ -48,6 +49,10 @@ class Options:
     writable: list[str] = field(default_factory=list)
     """Guest paths below which writes reach the host; everything else stays in memory."""
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    swap_bytes: int = 0
+    """Size of the swap area, a host file that is gone at the end; 0: none."""
+    hugepages: int = 0
+    """2 MiB pages in the pool for MAP_HUGETLB (vm.nr_hugepages)."""
     aslr: bool = True
     odf: bool = False
     """The first process begins with use_odf 1."""
@@ -87,6 +92,9 @@ class Kernel:
         self.random = Random(options)
         self.code_slide = CodeSlide(self.random)
         self.memory = KernelMemory(options.memory_bytes)
+        if options.swap_bytes:
+            self.memory.swap = Swap(self.memory, options.swap_bytes)
+        self.memory.resize_pool(options.hugepages)
         self.memory.out_of_memory = lambda: oom.kill_something(self)
         self.machine = Machine(Cpu(self.memory.memory, GATE_FRAME, fault, progress,
                                    count_blocks=options.deterministic or options.coverage is not None))
@@ -170,4 +178,6 @@ class Kernel:
             self.terminal.restore()
         for tree in self.vfs.trees:
             tree.close()
+        if self.memory.swap is not None:
+            self.memory.swap.close()
         self.machine.cpu.close()

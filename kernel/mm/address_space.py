@@ -14,9 +14,9 @@ import numpy as np
 from emu.layout import M_FLUSH
 from emu.paging import PAGE_SIZE
 from kernel.errno import ENOMEM, Errno
-from kernel.mm import fork, unmap
+from kernel.mm import fork, hugetlb, unmap
 from kernel.mm.inspection import Inspection, Stats, Vma
-from kernel.mm.layout import MM_ROOT, MM_STACK_LIMIT, V_FLAGS, VM_DONTCOPY, VM_LOCKED
+from kernel.mm.layout import MM_ROOT, MM_STACK_LIMIT, V_FLAGS, VM_DONTCOPY, VM_LOCKED, VM_RESERVED
 from kernel.mm.pagecache import PageCache
 from kernel.mm.uaccess import UserAccess
 from kernel.mm.vma import VmaSet
@@ -41,7 +41,9 @@ class AddressSpace(UserAccess, Inspection):
         """The mm block's address for compiled code."""
         self.slots[MM_ROOT >> 3] = memory.new_root()
         self.slots[MM_STACK_LIMIT >> 3] = 8 << 20
-        memory.spaces[self.number] = self
+        self.row = 0
+        """Where compiled code finds this address space among all."""
+        memory.add_space(self)
         memory.memory.set(M_FLUSH, 1)
         self.users = 1
         self.use_odf = False
@@ -100,11 +102,23 @@ class AddressSpace(UserAccess, Inspection):
 
     def release(self) -> None:
         """Give back every page, table and file (exit_mmap)."""
-        if self.memory.spaces.pop(self.number, None) is None:
+        if self.number not in self.memory.spaces:
             return
+        self.memory.remove_space(self)
+        hugetlb.release_all(self)
         unmap.free_tables.call(self.memory.m, self.mm)
         self.vmas.replace(0, self.vmas.count, [])
         self.memory.trim()
+
+    def until_memory(self, operation: Any, *args: int) -> None:
+        """Call a compiled operation on this address space that returns 0 when out of frames; reclaim and try again.
+
+        Raises:
+            Errno: ENOMEM when nothing can be reclaimed; the operation has had no effect that a guest could see.
+        """
+        while not operation.call(self.memory.m, self.mm, *args):
+            if not self.memory.reclaim():
+                raise Errno(ENOMEM)
 
     def unmap_file_range(self, cache: PageCache, start: int, end: int, copies: bool) -> None:
         """Remove the pages of a byte range that its file has lost, private ``copies`` too (unmap_mapping_range).
@@ -113,14 +127,16 @@ class AddressSpace(UserAccess, Inspection):
             Errno: ENOMEM when a shared table could not be copied.
         """
         numbers = {mapping.number for mapping in cache.mappings}
-        zap = unmap.zap_range if copies else unmap.zap_cache_pages
         for row in self.vmas:
             if row.mapping in numbers:
                 low = max(start - row.offset, 0) + row.start
                 high = min(end - row.offset + row.start, row.end)
-                while low < high and not zap.call(self.memory.m, self.mm, low, high):
-                    if not self.memory.reclaim():
-                        raise Errno(ENOMEM)
+                if low >= high:
+                    continue
+                if copies:
+                    self.until_memory(unmap.zap_range, low, high)
+                else:
+                    self.until_memory(unmap.advise_range, low, high, unmap.ZAP_CACHE)
 
     def set_stack_limit(self, limit_bytes: int) -> None:
         """RLIMIT_STACK for the growth of stacks."""
@@ -149,7 +165,7 @@ class AddressSpace(UserAccess, Inspection):
 
 def _without_dontcopy(rows: np.ndarray) -> np.ndarray:
     rows = rows[(rows[:, V_FLAGS >> 3] & VM_DONTCOPY) == 0]
-    # Locks are not inherited (mlock(2)).
-    rows[:, V_FLAGS >> 3] &= ~VM_LOCKED
+    # Locks are not inherited (mlock(2)), nor are pages that the pool has promised.
+    rows[:, V_FLAGS >> 3] &= ~(VM_LOCKED | VM_RESERVED)
     return rows
 

@@ -3,9 +3,12 @@
 ==  ==================================================================================================
 I1  ``sharers(T)`` is the number of PMD entries that point at T
 I2  while it is above 1, W is clear in each of them
-I3  an entry of T changes only while it is 1 (Accessed bits, and W taken away by a copy, excepted)
-I4  ``refs(page)`` is the number of distinct tables that map it, plus one for the cache; no mapped page is free
-I5  W in the PMD entry and in the PTE of a private page means that exactly one table maps it
+I3  an entry of T changes only while it is 1 (Accessed bits, W taken away by a copy, and a page's way to the swap
+    area, which all sharers see, excepted)
+I4  ``refs(page)`` is the number of distinct tables that map it, plus one for the cache; no mapped page is free. The
+    same holds for leaves and the 2 MiB pages that they map, and for swap entries and slots
+I5  W in the PMD entry and in the PTE of a private page means that exactly one table maps it; W in a leaf, that it is
+    the 2 MiB page's only mapper
 I6  every present entry lies in a VMA of each sharer
 I7  nothing is left after the last exit: every frame in use is accounted for
 I8  the counters equal the recount
@@ -19,7 +22,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernel.mm import recount
-from kernel.mm.layout import K_FREE_COUNT, K_FRESH, K_TABLES_REARMED, K_USED
+from kernel.mm.layout import (
+    FRAME_FREE,
+    FRAME_KIND,
+    K_FREE_COUNT,
+    K_FRESH,
+    K_HUGE_FREE_COUNT,
+    K_SHARED_CHANGES,
+    K_SWAP_FRESH,
+    K_TABLES_REARMED,
+    K_USED,
+)
 from kernel.mm.memory import FIRST_FRAME
 
 if TYPE_CHECKING:
@@ -38,8 +51,8 @@ class Checker:
         self.users = users
         """Called with an address space: the processes that use it, for messages."""
         self.hashes = np.zeros((0, 2), np.int64)
-        self.where = np.zeros(3, np.int64)
-        self.rearmed = 0
+        self.block = np.zeros(recount.SEEN_BYTES // 8, np.int64)
+        self.changes = (0, 0)
 
     def check(self) -> None:
         """Recount everything.
@@ -53,33 +66,35 @@ class Checker:
             hashes = np.zeros((2 * fresh, 2), np.int64)
             hashes[: len(self.hashes)] = self.hashes
             self.hashes = hashes
-        rearmed = memory.memory.get(K_TABLES_REARMED)
-        if rearmed != self.rearmed:
-            # Some table was private in between and may have changed then; which one is not recorded.
-            self.rearmed = rearmed
+        changes = (memory.memory.get(K_TABLES_REARMED), memory.memory.get(K_SHARED_CHANGES))
+        if changes != self.changes:
+            # Some table was private in between, or pages were swapped out; which ones is not recorded.
+            self.changes = changes
             self.hashes[:] = 0
         tables, pages = np.zeros(fresh, np.int32), np.zeros(fresh, np.int32)
-        args = tuple(_address(a) for a in (tables, pages, self.hashes, self.where))
-        m = memory.m
+        slots = np.zeros(max(memory.memory.get(K_SWAP_FRESH), 1), np.int32)
+        self.block[:4] = [_address(array) for array in (tables, pages, slots, self.hashes)]
+        m, seen = memory.m, _address(self.block)
         for space in memory.spaces.values():
-            self._judge(recount.recount_space.call(m, space.mm, *args), space)
+            self._judge(recount.recount_space.call(m, space.mm, seen), space)
         for space in memory.spaces.values():
-            self._judge(recount.recount_writable.call(m, space.mm, args[1], args[3]), space)
-        for cache in memory.caches:
-            if cache.frames.size:
-                recount.recount_cache.call(args[1], _address(cache.frames), cache.frames.size)
-        self._judge(recount.recount_frames.call(m, FIRST_FRAME, fresh, args[0], args[1], args[3]), None)
+            self._judge(recount.recount_writable.call(m, space.mm, seen), space)
+        for frames in [cache.frames for cache in memory.caches] + [memory.swap_cache]:
+            if frames.size:
+                recount.recount_cache.call(seen, _address(frames), frames.size)
+        self._judge(recount.recount_frames.call(m, FIRST_FRAME, fresh, seen), None)
         # A table that is no longer shared, or gone, starts afresh.
         self.hashes[:fresh][tables == 0] = 0
-        in_use = int(np.count_nonzero(memory.refs[FIRST_FRAME:fresh]))
-        if in_use != memory.memory.get(K_USED) or in_use + memory.memory.get(K_FREE_COUNT) != fresh - FIRST_FRAME:
+        in_use = int(np.count_nonzero(memory.kind[FIRST_FRAME:fresh] & FRAME_KIND != FRAME_FREE))
+        free = memory.memory.get(K_FREE_COUNT) + 512 * memory.memory.get(K_HUGE_FREE_COUNT)
+        if in_use != memory.memory.get(K_USED) or in_use + free != fresh - FIRST_FRAME:
             raise InvariantError(f"I8: {in_use} frames are in use, the counter says {memory.memory.get(K_USED)}, "
-                                 f"{memory.memory.get(K_FREE_COUNT)} are free of {fresh - FIRST_FRAME}")
+                                 f"{free} are free of {fresh - FIRST_FRAME}")
 
     def _judge(self, code: int, space: Any) -> None:
         if code == 0:
             return
-        a, b, c = self.where.tolist()
+        a, b, c = self.block[recount.SEEN_WHERE // 8 :].tolist()
         who = "" if space is None else f" in {self._describe(space)}"
         text = {
             recount.BAD_SHARERS: f"I1: table in frame {a:#x} counts {b} sharers, {c} PMD entries point at it; "
@@ -94,6 +109,11 @@ class Checker:
                                      f"used by {self._users_of(a)}",
             recount.BAD_BOTH_WRITABLE: f"I5: entry {b} of the table in frame {a:#x} may be stored to, but other tables "
                                        f"map frame {c:#x} too: {self._mappers(c)}",
+            recount.BAD_LEAF_REFS: f"I4: 2 MiB page at frame {a:#x} counts {b} leaves, {c} were found; "
+                                   f"mapped by {self._mappers(a)}",
+            recount.BAD_SLOT_REFS: f"I4: swap slot {a} counts {b} tables, {c} were found",
+            recount.BAD_LEAF_WRITABLE: f"I5: the leaf for {b:#x} may be stored to, but {c} leaves and entries map its "
+                                       f"2 MiB page at frame {a:#x}: {self._mappers(a)}",
             recount.BAD_OUTSIDE: f"I6: entry {b} of the table in frame {a:#x} maps {c:#x}, where there is no VMA",
             recount.BAD_LEAK: f"I7: frame {a:#x} (kind {int(self.memory.kind[a])}) has {b} references, "
                               f"but nobody uses it",

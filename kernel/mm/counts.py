@@ -8,34 +8,50 @@ from __future__ import annotations
 
 from emu.layout import M_RAM
 from emu.native import hot, load16, load32, load64, store16, store32, store64
-from emu.paging import PTE_FRAME
+from emu.paging import ENTRIES, PTE_FRAME
 from kernel.mm.layout import (
     FRAME_ANON,
-    FRAME_SHMEM,
     K_COUNTS,
     K_PMD_COUNTS,
     MM_ANON,
     MM_FILE,
+    MM_LEAVES,
     MM_PEAK,
     MM_PTES,
     MM_SHMEM,
     MM_UPPER,
+    PC_BYTES,
+    PC_LEAVES,
+    PC_TABLES,
+    SWAPPED,
+    TC_BYTES,
+    TC_ENTRIES,
 )
 
-#: Offsets of the last counter of a row: all entries of a PTE table (int16), PTE tables of a PMD table (int32).
-ENTRIES_COUNT, TABLES_COUNT = 6, 12
+#: Columns of pages by kind: anonymous, file, shmem, in the swap area.
+COLUMNS = 4
 
 
 @hot
 def table_counts(m: int, table: int) -> int:
-    """Host address of the four int16 counters of the PTE table in frame ``table``."""
-    return load64(m + K_COUNTS) + table * 8
+    """Host address of the counters (TC_*) of the PTE table in frame ``table``."""
+    return load64(m + K_COUNTS) + table * TC_BYTES
 
 
 @hot
 def pmd_counts(m: int, slot: int) -> int:
-    """Host address of the four int32 counters of the PMD table that holds the entry at ``slot``."""
-    return load64(m + K_PMD_COUNTS) + ((slot - load64(m + M_RAM)) >> 12) * 16
+    """Host address of the counters (PC_*) of the PMD table that holds the entry at ``slot``."""
+    return load64(m + K_PMD_COUNTS) + ((slot - load64(m + M_RAM)) >> 12) * PC_BYTES
+
+
+@hot
+def _add(address: int, change: int) -> None:
+    store64(address, load64(address) + change)
+
+
+@hot
+def _add32(address: int, change: int) -> None:
+    store32(address, load32(address) + change)
 
 
 @hot
@@ -53,13 +69,12 @@ def count_entry(m: int, mm: int, slot: int, kind: int, change: int) -> None:
     Both the table and the PMD table belong to this address space alone. The zero page counts as an entry only.
     """
     counts = table_counts(m, (load64(slot) & PTE_FRAME) >> 12)
-    store16(counts + ENTRIES_COUNT, load16(counts + ENTRIES_COUNT) + change)
-    if FRAME_ANON <= kind <= FRAME_SHMEM:
+    store16(counts + TC_ENTRIES, load16(counts + TC_ENTRIES) + change)
+    if FRAME_ANON <= kind <= SWAPPED:
         column = kind - FRAME_ANON
         store16(counts + column * 2, load16(counts + column * 2) + change)
-        above = pmd_counts(m, slot) + column * 4
-        store32(above, load32(above) + change)
-        store64(mm + MM_ANON + column * 8, load64(mm + MM_ANON + column * 8) + change)
+        _add32(pmd_counts(m, slot) + column * 4, change)
+        _add(mm + MM_ANON + column * 8, change)
         if change > 0:
             note_peak(mm)
 
@@ -68,12 +83,25 @@ def count_entry(m: int, mm: int, slot: int, kind: int, change: int) -> None:
 def count_table(m: int, mm: int, slot: int, table: int, sign: int) -> None:
     """Enter all pages of the table in frame ``table``, which comes to (+1) or goes from (-1) the PMD entry ``slot``."""
     counts, above = table_counts(m, table), pmd_counts(m, slot)
-    for column in range(3):
+    for column in range(COLUMNS):
         pages = sign * load16(counts + column * 2)
-        store32(above + column * 4, load32(above + column * 4) + pages)
-        store64(mm + MM_ANON + column * 8, load64(mm + MM_ANON + column * 8) + pages)
-    store32(above + TABLES_COUNT, load32(above + TABLES_COUNT) + sign)
-    store64(mm + MM_PTES, load64(mm + MM_PTES) + sign)
+        _add32(above + column * 4, pages)
+        _add(mm + MM_ANON + column * 8, pages)
+    _add32(above + PC_TABLES, sign)
+    _add(mm + MM_PTES, sign)
+    if sign > 0:
+        note_peak(mm)
+
+
+@hot
+def count_leaf(m: int, mm: int, slot: int, kind: int, sign: int) -> None:
+    """Enter a 2 MiB leaf that comes to (+1) or goes from (-1) the PMD entry ``slot``; the pool's are no RSS."""
+    above = pmd_counts(m, slot)
+    if kind == FRAME_ANON:
+        _add32(above, sign * ENTRIES)
+        _add(mm + MM_ANON, sign * ENTRIES)
+    _add32(above + PC_LEAVES, sign)
+    _add(mm + MM_LEAVES, sign)
     if sign > 0:
         note_peak(mm)
 
@@ -81,10 +109,11 @@ def count_table(m: int, mm: int, slot: int, table: int, sign: int) -> None:
 @hot
 def count_pmds(m: int, mm: int, frame: int, sign: int) -> None:
     """Enter all pages and tables below the PMD table in ``frame``, which this address space gains or loses whole."""
-    counts = load64(m + K_PMD_COUNTS) + frame * 16
-    for column in range(3):
-        store64(mm + MM_ANON + column * 8, load64(mm + MM_ANON + column * 8) + sign * load32(counts + column * 4))
-    store64(mm + MM_PTES, load64(mm + MM_PTES) + sign * load32(counts + TABLES_COUNT))
-    store64(mm + MM_UPPER, load64(mm + MM_UPPER) + sign)
+    counts = load64(m + K_PMD_COUNTS) + frame * PC_BYTES
+    for column in range(COLUMNS):
+        _add(mm + MM_ANON + column * 8, sign * load32(counts + column * 4))
+    _add(mm + MM_PTES, sign * load32(counts + PC_TABLES))
+    _add(mm + MM_LEAVES, sign * load32(counts + PC_LEAVES))
+    _add(mm + MM_UPPER, sign)
     if sign > 0:
         note_peak(mm)

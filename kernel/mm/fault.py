@@ -6,11 +6,36 @@ deal with the one entry. What needs the kernel (a page that the cache lacks, a s
 
 from __future__ import annotations
 
-from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_CODE_MAP, M_FLUSH, M_RAM
+from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_CODE_MAP, M_FLUSH
 from emu.native import copy_bytes, export, hot, load8, load32, load64, store8, store32, store64
-from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_NX, PTE_P, PTE_U, PTE_W, entry_slot, pmd_slot
-from kernel.mm.counts import count_entry
-from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, frame_refs, put_frame
+from emu.paging import (
+    ENTRIES,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PMD_SIZE,
+    PTE_A,
+    PTE_D,
+    PTE_FRAME,
+    PTE_NX,
+    PTE_P,
+    PTE_PS,
+    PTE_U,
+    PTE_W,
+    pmd_slot,
+)
+from kernel.mm.counts import count_entry, count_leaf
+from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, put_frame
+from kernel.mm.hugepages import (
+    alloc_huge,
+    alloc_hugetlb,
+    inside_vma,
+    is_leaf,
+    leaf_head,
+    leaf_is_sole,
+    leaf_refs,
+    page_users,
+    put_leaf,
+)
 from kernel.mm.layout import (
     FAULT_ACCERR,
     FAULT_BUS,
@@ -22,13 +47,17 @@ from kernel.mm.layout import (
     FRAME_ANON,
     FRAME_DIRTY,
     FRAME_FILE,
+    FRAME_HUGETLB,
     FRAME_SHMEM,
     K_KIND,
+    K_LEAVES_FILLED,
     K_MAPPINGS,
     K_MM,
     K_PAGES_COPIED,
     K_ZERO,
+    MM_MAJOR,
     MM_MINOR,
+    MM_LEAVES,
     MM_ROOT,
     MM_STACK_GREW,
     MM_STACK_LIMIT,
@@ -41,6 +70,7 @@ from kernel.mm.layout import (
     MP_SIZE,
     MP_ZERO_FILL,
     STACK_GUARD_GAP,
+    SWAPPED,
     V_BYTES,
     V_END,
     V_FLAGS,
@@ -49,11 +79,15 @@ from kernel.mm.layout import (
     V_START,
     VM_EXEC,
     VM_GROWSDOWN,
+    VM_HUGEPAGE,
+    VM_HUGETLB,
     VM_READ,
+    VM_RESERVED,
     VM_SHARED,
     VM_WRITE,
 )
-from kernel.mm.tables import own_table, pte_slot
+from kernel.mm.swapfile import cached_page, entry_slot_number, swap_in
+from kernel.mm.tables import make_pmd_slot, own_table, pte_slot
 
 
 @hot
@@ -167,7 +201,7 @@ def _write_protected(m: int, mm: int, table: int, slot: int, flags: int) -> int:
     old = (pte & PTE_FRAME) >> 12
     zero = old == load64(m + K_ZERO)
     kind = frame_kind(m, old)
-    if not zero and kind == FRAME_ANON and frame_refs(m, old) == 1:
+    if not zero and kind == FRAME_ANON and page_users(m, old) == 1:
         store64(slot, pte | PTE_W | PTE_D | PTE_A)
         return FAULT_DONE
     new = alloc_frame(m, FRAME_ANON, 1 if zero else 0)
@@ -188,6 +222,118 @@ def _write_protected(m: int, mm: int, table: int, slot: int, flags: int) -> int:
 
 
 @hot
+def _fill_swapped(m: int, mm: int, table: int, slot: int, flags: int, write: int) -> int:
+    """A page in the swap area comes back (do_swap_page). Where others use it too, a write copies it as ever."""
+    number = entry_slot_number(load64(slot))
+    spare = 0
+    if cached_page(m, number) == 0:
+        spare = alloc_frame(m, FRAME_ANON, 0)
+        if spare == 0:
+            return FAULT_OOM
+        store64(mm + MM_MAJOR, load64(mm + MM_MAJOR) + 1)
+        store64(mm + MM_MINOR, load64(mm + MM_MINOR) - 1)
+    frame = swap_in(m, number, spare)
+    store64(slot, (frame << 12) | page_bits(flags) | PTE_D)
+    count_entry(m, mm, table, SWAPPED, -1)
+    count_entry(m, mm, table, FRAME_ANON, 1)
+    if write:
+        return _write_protected(m, mm, table, slot, flags)
+    return FAULT_DONE
+
+
+@hot
+def _fill_huge(m: int, mm: int, slot: int, flags: int) -> int:
+    """The first write to 2 MiB of an anonymous mapping that wants huge pages (do_huge_pmd_anonymous_page).
+
+    FAULT_OOM: no 512 frames lie in a row, small pages must do.
+    """
+    head = alloc_huge(m, FRAME_ANON, 1)
+    if head == 0:
+        return FAULT_OOM
+    store64(slot, (head << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
+    count_leaf(m, mm, slot, FRAME_ANON, 1)
+    store64(m + K_LEAVES_FILLED, load64(m + K_LEAVES_FILLED) + 1)
+    return FAULT_DONE
+
+
+@hot
+def _copy_hugetlb(m: int, mm: int, slot: int, flags: int) -> int:
+    """The first store to a shared page of the pool: a whole copy, or SIGBUS when the pool is empty (hugetlb_wp)."""
+    old = leaf_head(load64(slot))
+    new = alloc_hugetlb(m, 0, 0)
+    if new == 0:
+        return FAULT_BUS
+    copy_bytes(frame_address(m, new), frame_address(m, old), PMD_SIZE)
+    store64(slot, (new << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
+    put_leaf(m, old)
+    store64(m + K_PAGES_COPIED, load64(m + K_PAGES_COPIED) + ENTRIES)
+    # Code may have run from any of the 512 frames.
+    return FAULT_RESTART
+
+
+@hot
+def _hugetlb_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
+    """A fault in a MAP_HUGETLB mapping, which has leaves only (hugetlb_fault)."""
+    flags = load64(vma + V_FLAGS)
+    slot = make_pmd_slot(m, mm, va)
+    if slot == 0:
+        return FAULT_OOM
+    pmd = load64(slot)
+    if pmd & PTE_P == 0:
+        head = alloc_hugetlb(m, flags & VM_RESERVED, 1)
+        if head == 0:
+            return FAULT_BUS
+        pmd = (head << 12) | page_bits(flags) | PTE_PS
+        count_leaf(m, mm, slot, FRAME_HUGETLB, 1)
+        store64(slot, pmd)
+    if write == 0:
+        return FAULT_DONE
+    if leaf_refs(m, leaf_head(pmd)) > 1:
+        return _copy_hugetlb(m, mm, slot, flags)
+    store64(slot, pmd | PTE_W | PTE_D | PTE_A)
+    return FAULT_DONE
+
+
+@hot
+def _leaf_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
+    """What a 2 MiB page can do about a fault: a FAULT_* code, or -1 when small pages must deal with it."""
+    flags = load64(vma + V_FLAGS)
+    slot = pmd_slot(m, load64(mm + MM_ROOT), va)
+    pmd = load64(slot) if slot else 0
+    if is_leaf(pmd):
+        if write == 0:
+            return FAULT_DONE if pmd & PTE_U else -1
+        if leaf_is_sole(m, leaf_head(pmd)):
+            slot = make_pmd_slot(m, mm, va)
+            if slot == 0:
+                return FAULT_OOM
+            # A PMD table that had to be copied has given the page a second leaf.
+            if leaf_is_sole(m, leaf_head(pmd)):
+                store64(slot, pmd | PTE_W | PTE_D | PTE_A)
+                return FAULT_DONE
+        return -1
+    if pmd == 0 and write and flags & VM_HUGEPAGE and load64(vma + V_MAPPING) == 0 and (
+            inside_vma(load64(vma + V_START), load64(vma + V_END), va)):
+        slot = make_pmd_slot(m, mm, va)
+        if slot == 0:
+            return FAULT_OOM
+        if _fill_huge(m, mm, slot, flags) == FAULT_DONE:
+            return FAULT_DONE
+    return -1
+
+
+@hot
+def _mapped_for_reading(m: int, pmd: int, va: int) -> bool:
+    """The tables allow a read as they stand; ``pmd`` is the PMD entry's address or 0."""
+    if pmd == 0 or load64(pmd) & PTE_P == 0:
+        return False
+    leaf = load64(pmd)
+    if leaf & PTE_PS == 0:
+        leaf = load64(pte_slot(m, leaf, va))
+    return leaf & (PTE_P | PTE_U) == PTE_P | PTE_U
+
+
+@hot
 def handle_fault(m: int, mm: int, va: int, access: int) -> int:
     """Make one access to ``va`` possible, or say why it is not: a FAULT_* code."""
     vma = find_vma(mm, va)
@@ -203,11 +349,14 @@ def handle_fault(m: int, mm: int, va: int, access: int) -> int:
         allowed = flags & (VM_READ | VM_WRITE | VM_EXEC)
     if allowed == 0:
         return FAULT_ACCERR
-    pmd = pmd_slot(m, load64(mm + MM_ROOT), va)
-    if write == 0 and pmd != 0 and load64(pmd) & PTE_P:
-        pte = load64(entry_slot(load64(m + M_RAM) + (load64(pmd) & PTE_FRAME), va, PAGE_SHIFT))
-        if pte & PTE_P and pte & PTE_U:
-            return FAULT_DONE
+    if write == 0 and _mapped_for_reading(m, pmd_slot(m, load64(mm + MM_ROOT), va), va):
+        return FAULT_DONE
+    if flags & (VM_HUGETLB | VM_HUGEPAGE) or load64(mm + MM_LEAVES) != 0:
+        code = _hugetlb_fault(m, mm, vma, va, write) if flags & VM_HUGETLB else _leaf_fault(m, mm, vma, va, write)
+        if code >= 0:
+            if code <= FAULT_RESTART:
+                store64(mm + MM_MINOR, load64(mm + MM_MINOR) + 1)
+            return code
     # Filling an empty entry changes the table as much as a write does: it must be private even for a read.
     table = own_table(m, mm, va)
     if table == 0:
@@ -215,6 +364,8 @@ def handle_fault(m: int, mm: int, va: int, access: int) -> int:
     slot = pte_slot(m, load64(table), va)
     if load64(slot) & PTE_P:
         code = _write_protected(m, mm, table, slot, flags) if write else FAULT_DONE
+    elif load64(slot) != 0:
+        code = _fill_swapped(m, mm, table, slot, flags, write)
     elif load64(vma + V_MAPPING) != 0:
         code = _fill_mapped(m, mm, vma, table, slot, va, write)
     else:

@@ -6,6 +6,7 @@
     parent PMD ── T   (W cleared)          parent PMD (W cleared) ──┐
     child  PMD ── T'  (copy of T)          child  PMD (W clear)   ──┴── T, sharers 2
 
+A 2 MiB leaf has no table: both kinds give the child a leaf as well and take W from both.
 Classic fork looks at every present entry; fork on demand looks at one PMD entry where the other looks at 512. At level
 2 it shares PMD tables in the same way and looks at one PUD entry for a GiB, if no VMA there is the parent's alone.
 """
@@ -15,8 +16,9 @@ from __future__ import annotations
 from emu.layout import M_FLUSH
 from emu.native import export, hot, load64, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, PTE_W, PUD_SIZE, pmd_slot, pud_slot
-from kernel.mm.counts import count_entry, count_pmds, count_table
+from kernel.mm.counts import count_entry, count_leaf, count_pmds, count_table
 from kernel.mm.frames import add_refs, frame_kind
+from kernel.mm.hugepages import add_leaf, is_leaf, leaf_head
 from kernel.mm.layout import (
     K_FORK_ENTRIES,
     K_TABLES_SHARED,
@@ -24,6 +26,7 @@ from kernel.mm.layout import (
     MM_ROOT,
     MM_VMA_COUNT,
     MM_VMAS,
+    SWAPPED,
     V_BYTES,
     V_END,
     V_FLAGS,
@@ -43,14 +46,18 @@ def _copy_pages(m: int, parent: int, child: int, source: int, start: int, end: i
     target = 0
     for page in range(start, end, PAGE_SIZE):
         slot = pte_slot(m, load64(source), page)
-        if load64(slot) & PTE_P:
+        pte = load64(slot)
+        if pte:
             if target == 0:
                 target = own_table(m, child, page)
                 if target == 0:
                     return 0
-            frame = (load64(slot) & PTE_FRAME) >> 12
+            frame = (pte & PTE_FRAME) >> 12
+            kind = SWAPPED
+            if pte & PTE_P:
+                kind = 0 if frame == zero else frame_kind(m, frame)
             store64(pte_slot(m, load64(target), page), copy_entry(m, slot))
-            count_entry(m, child, target, 0 if frame == zero else frame_kind(m, frame), 1)
+            count_entry(m, child, target, kind, 1)
     store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + ((end - start) >> PAGE_SHIFT))
     return 1
 
@@ -68,6 +75,21 @@ def _share_table(m: int, child: int, source: int, va: int) -> int:
     store64(source, pmd)
     store64(target, pmd)
     count_table(m, child, target, table, 1)
+    return 1
+
+
+@hot
+def _share_leaf(m: int, child: int, source: int, va: int) -> int:
+    """Let the child map the parent's 2 MiB page, copy-on-write for both: 1, or 0 when out of frames."""
+    target = make_pmd_slot(m, child, va)
+    if target == 0:
+        return 0
+    pmd = load64(source) & ~PTE_W
+    store64(source, pmd)
+    store64(target, pmd)
+    add_leaf(m, leaf_head(pmd))
+    count_leaf(m, child, target, frame_kind(m, leaf_head(pmd)), 1)
+    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + 1)
     return 1
 
 
@@ -125,6 +147,8 @@ def _fork_table(m: int, parent: int, child: int, row: int, va: int, on_demand: i
     start, end = load64(vma + V_START), load64(vma + V_END)
     base = va & -PMD_SIZE
     source = pmd_slot(m, load64(parent + MM_ROOT), va)
+    if is_leaf(load64(source)):
+        return _share_leaf(m, child, source, va)
     inside = start <= base and base + PMD_SIZE <= end
     if on_demand == 0 or (not inside and _has_private_part(parent, row, base, PMD_SIZE)):
         return _copy_pages(m, parent, child, source, max(start, base), min(end, base + PMD_SIZE))

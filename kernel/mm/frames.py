@@ -2,6 +2,7 @@
 
 ``refs`` of a page frame is the number of distinct PTE tables that map it, plus one for the page cache. ``refs`` of a
 PTE table is its *sharers*: the number of PMD entries, in all live address spaces, that point at it (``ODF`` rules).
+The swap cache counts as a page cache. A 2 MiB leaf counts in its own place (``hugepages.py``), for all 512 frames.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from emu.layout import M_RAM
 from emu.native import export, fill_bytes, hot, load8, load32, load64, store8, store32, store64
 from kernel.mm.layout import (
     FRAME_FREE,
+    FRAME_HUGE,
     FRAME_KIND,
     FRAME_ZEROED,
     K_FAIL_AT,
     K_FREE,
     K_FREE_COUNT,
     K_FRESH,
+    K_HUGE_FREE,
+    K_HUGE_FREE_COUNT,
     K_KIND,
     K_LIMIT,
     K_PAGES_ZEROED,
@@ -50,6 +54,34 @@ def frame_address(m: int, frame: int) -> int:
     return load64(m + M_RAM) + (frame << 12)
 
 
+@hot
+def push_free(m: int, frame: int, kind: int) -> None:
+    """Put a frame that nobody uses on the stack; ``kind`` is FRAME_FREE, with FRAME_ZEROED if the host zeroed it."""
+    store8(load64(m + K_KIND) + frame, kind)
+    free = load64(m + K_FREE_COUNT)
+    store32(load64(m + K_FREE) + free * 4, frame)
+    store64(m + K_FREE_COUNT, free + 1)
+
+
+@hot
+def injected_failure(m: int) -> int:
+    """Count an allocation: 1 when it is the one that a test wants to fail."""
+    countdown = load64(m + K_FAIL_AT)
+    if countdown > 0:
+        store64(m + K_FAIL_AT, countdown - 1)
+        if countdown == 1:
+            return 1
+    return 0
+
+
+@hot
+def pop_huge(m: int) -> int:
+    """The first of 512 free frames that were freed together, or 0."""
+    count = load64(m + K_HUGE_FREE_COUNT)
+    if count == 0:
+        return 0
+    store64(m + K_HUGE_FREE_COUNT, count - 1)
+    return load32(load64(m + K_HUGE_FREE) + (count - 1) * 4)
 
 
 @hot
@@ -58,11 +90,13 @@ def alloc_frame(m: int, kind: int, zeroed: int) -> int:
 
     With ``zeroed`` its bytes are 0; else they are anything.
     """
-    countdown = load64(m + K_FAIL_AT)
-    if countdown > 0:
-        store64(m + K_FAIL_AT, countdown - 1)
-        if countdown == 1:
-            return 0
+    if injected_failure(m):
+        return 0
+    if load64(m + K_FREE_COUNT) == 0 and load64(m + K_FRESH) >= load64(m + K_LIMIT):
+        head = pop_huge(m)
+        if head:
+            for frame in range(head + 511, head - 1, -1):
+                push_free(m, frame, load8(load64(m + K_KIND) + frame))
     free = load64(m + K_FREE_COUNT)
     clean = 1
     if free > 0:
@@ -87,18 +121,15 @@ def alloc_frame(m: int, kind: int, zeroed: int) -> int:
 def free_frame(m: int, frame: int) -> None:
     """Put a frame whose last reference is gone on the free stack; translations of its code go first."""
     mark_stale(m, frame)
-    store8(load64(m + K_KIND) + frame, FRAME_FREE)
     store32(load64(m + K_REFS) + frame * 4, 0)
-    free = load64(m + K_FREE_COUNT)
-    store32(load64(m + K_FREE) + free * 4, frame)
-    store64(m + K_FREE_COUNT, free + 1)
+    push_free(m, frame, FRAME_FREE)
     store64(m + K_USED, load64(m + K_USED) - 1)
 
 
 @hot
 def put_frame(m: int, frame: int) -> None:
-    """Drop one reference."""
-    if add_refs(m, frame, -1) == 0:
+    """Drop one reference. A part of a 2 MiB page stays as long as some leaf maps the whole."""
+    if add_refs(m, frame, -1) == 0 and load8(load64(m + K_KIND) + frame) & FRAME_HUGE == 0:
         free_frame(m, frame)
 
 

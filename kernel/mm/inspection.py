@@ -19,6 +19,7 @@ from emu.paging import (
     PMD_SIZE,
     PTE_FRAME,
     PTE_P,
+    PTE_PS,
     PUD_SHIFT,
 )
 from kernel.mm import unmap, usercopy
@@ -30,6 +31,7 @@ from kernel.mm.layout import (
     MM_PEAK,
     MM_PTES,
     MM_SHMEM,
+    MM_SWAP,
     MM_UPPER,
     V_FLAGS,
     VM_EXEC,
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from kernel.mm.memory import KernelMemory
     from kernel.mm.pagecache import Mapping
     from kernel.mm.vma import VmaSet
+
+_FRAMES = PTE_FRAME >> PAGE_SHIFT
 
 
 @dataclass(slots=True)
@@ -78,6 +82,8 @@ class Stats:
     peak_vm: int
     minor_faults: int
     major_faults: int
+    swapped: int
+    """Pages in the swap area (VmSwap)."""
 
     @property
     def rss(self) -> int:
@@ -106,17 +112,25 @@ class Inspection:
 
     def tables(self) -> Iterator[tuple[int, int]]:
         """(first address, frame) of every PTE table, in order of address; a shared one shows in each sharer."""
+        return ((va, entry >> PAGE_SHIFT & _FRAMES) for va, entry in self.pmd_entries() if not entry & PTE_PS)
+
+    def leaves(self) -> Iterator[tuple[int, int]]:
+        """(first address, first frame) of every 2 MiB leaf."""
+        return ((va, entry >> PAGE_SHIFT & _FRAMES) for va, entry in self.pmd_entries() if entry & PTE_PS)
+
+    def pmd_entries(self) -> Iterator[tuple[int, int]]:
+        """(first address, entry) of every PMD entry that is present."""
         ram = self.memory.memory.ram.array(np.int64)
 
         def entries(table: int) -> Iterator[tuple[int, int]]:
             rows = ram[table >> 3 : (table >> 3) + ENTRIES]
             for i in np.flatnonzero(rows & PTE_P).tolist():
-                yield i, int(rows[i]) & PTE_FRAME
+                yield i, int(rows[i])
 
         for i, puds in entries(self.root):
-            for j, pmds in entries(puds):
-                for k, table in entries(pmds):
-                    yield (i << PGD_SHIFT) + (j << PUD_SHIFT) + (k << PMD_SHIFT), table >> PAGE_SHIFT
+            for j, pmds in entries(puds & PTE_FRAME):
+                for k, entry in entries(pmds & PTE_FRAME):
+                    yield (i << PGD_SHIFT) + (j << PUD_SHIFT) + (k << PMD_SHIFT), entry
 
     def sharers(self, address: int) -> int:
         """Sharers of the PTE table that serves ``address``; 0 when there is none."""
@@ -130,6 +144,9 @@ class Inspection:
             rows = ram[table << 9 : (table << 9) + ENTRIES]
             for i in np.flatnonzero((rows & PTE_P != 0) & (rows & PTE_FRAME == frame << PAGE_SHIFT)).tolist():
                 yield base + (i << PAGE_SHIFT)
+        for base, head in self.leaves():
+            if head <= frame < head + ENTRIES:
+                yield base + ((frame - head) << PAGE_SHIFT)
 
     # -- figures ---------------------------------------------------------------------------------------------------
 
@@ -161,7 +178,7 @@ class Inspection:
             total, self.pages_with(VM_LOCKED, VM_LOCKED), self.pages_with(VM_GROWSDOWN, VM_GROWSDOWN),
             self.pages_with(VM_WRITE | VM_SHARED | VM_GROWSDOWN, VM_WRITE),
             self.pages_with(VM_EXEC | VM_WRITE | VM_GROWSDOWN, VM_EXEC), slots[MM_PEAK >> 3], self.peak_vm,
-            slots[MM_MINOR >> 3], slots[MM_MAJOR >> 3])
+            slots[MM_MINOR >> 3], slots[MM_MAJOR >> 3], slots[MM_SWAP >> 3])
 
     def vma_rows(self) -> list[Vma]:
         """The mappings in order, with the names that /proc/pid/maps shows."""

@@ -11,7 +11,7 @@ from emu.layout import M_KERNEL
 # -- the kernel's slots of the machine block -------------------------------------------------------------------------
 #: Per frame: references (int32) and kind (uint8), see FRAME_*.
 K_REFS, K_KIND = M_KERNEL + 0 * 8, M_KERNEL + 1 * 8
-#: Per PTE table, indexed by its frame: four int16, entries by kind: anonymous, file, shmem, and all that are not zero.
+#: Per PTE table, indexed by its frame: eight int16, see TC_*. Per 2 MiB page, indexed by its first frame: LEAF_REFS.
 K_COUNTS = M_KERNEL + 2 * 8
 #: Stack of freed frames (int32), how many are on it; the first frame never used, and the number of frames.
 K_FREE, K_FREE_COUNT, K_FRESH, K_LIMIT = (M_KERNEL + n * 8 for n in range(3, 7))
@@ -31,32 +31,69 @@ K_FORK_ENTRIES, K_TABLES_SHARED, K_TABLES_COPIED, K_TABLES_REARMED, K_PAGES_COPI
     M_KERNEL + n * 8 for n in range(13, 19))
 #: Frames in use (allocated and not freed).
 K_USED = M_KERNEL + 19 * 8
-#: Per PMD table, indexed by its frame: four int32, pages by kind below it and the PTE tables it points at.
+#: Per PMD table, indexed by its frame: eight int32, see PC_*.
 K_PMD_COUNTS = M_KERNEL + 20 * 8
 #: PMD tables copied because they were shared (fork at level 2).
 K_PMDS_COPIED = M_KERNEL + 21 * 8
+#: 2 MiB pages that are free as a whole: a stack of first frames (int32), and how many are on it.
+K_HUGE_FREE, K_HUGE_FREE_COUNT = M_KERNEL + 22 * 8, M_KERNEL + 23 * 8
+#: The pool of MAP_HUGETLB pages: a stack of first frames (int32), how many are on it, how many of them are promised.
+K_POOL, K_POOL_FREE, K_POOL_RESERVED = (M_KERNEL + n * 8 for n in range(24, 27))
+#: 2 MiB leaves split into tables; leaves filled by faults.
+K_LEAVES_SPLIT, K_LEAVES_FILLED = M_KERNEL + 27 * 8, M_KERNEL + 28 * 8
+#: The blocks of all live address spaces (int64), and how many there are.
+K_SPACES, K_SPACE_COUNT = M_KERNEL + 29 * 8, M_KERNEL + 30 * 8
+#: The swap area: host address of its first page, its number of slots (0: none; slot 0 is never used).
+K_SWAP, K_SWAP_SLOTS = M_KERNEL + 31 * 8, M_KERNEL + 32 * 8
+#: Per slot: tables that hold an entry for it, and the frame that has the same bytes (the swap cache; 0: none), int32.
+K_SWAP_REFS, K_SWAP_CACHE = M_KERNEL + 33 * 8, M_KERNEL + 34 * 8
+#: Per frame: its slot while it is in the swap cache (int32).
+K_FRAME_SLOT = M_KERNEL + 35 * 8
+#: Stack of freed slots (int32), how many are on it, the first slot never used, slots in use.
+K_SWAP_FREE, K_SWAP_FREE_COUNT, K_SWAP_FRESH, K_SWAP_USED = (M_KERNEL + n * 8 for n in range(36, 40))
+#: Set in an entry that is not present: bits 12… name the slot that holds its page.
+PTE_SWAP = 1 << 9
+#: Pages written to and read from the swap area; entries that became swap entries or were discarded while shared.
+K_SWAP_OUTS, K_SWAP_INS, K_SHARED_CHANGES = (M_KERNEL + n * 8 for n in range(40, 43))
+#: The scan's round, and a stamp that tells PMD tables apart that several address spaces point at.
+K_SCAN_ROUND, K_STAMP = M_KERNEL + 43 * 8, M_KERNEL + 44 * 8
 
 # -- kinds of frames -------------------------------------------------------------------------------------------------
-FRAME_FREE, FRAME_ANON, FRAME_FILE, FRAME_SHMEM, FRAME_PTE_TABLE, FRAME_UPPER_TABLE, FRAME_RESERVED = range(7)
+(FRAME_FREE, FRAME_ANON, FRAME_FILE, FRAME_SHMEM, SWAPPED, FRAME_PTE_TABLE, FRAME_UPPER_TABLE, FRAME_RESERVED,
+ FRAME_HUGETLB) = range(9)
+"""What a frame is; SWAPPED is no frame's kind but that of an entry whose page is in the swap area."""
+#: Set in the kind of each of the 512 frames of a 2 MiB page that some leaf maps.
+FRAME_HUGE = 0x80
 #: Set in the kind of a free frame that the host has zeroed.
 FRAME_ZEROED = 0x20
 #: Set in the kind of a cache frame that was stored to through a mapping since the last write-back.
 FRAME_DIRTY = 0x40
 FRAME_KIND = 0x0F
 
+# -- counters --------------------------------------------------------------------------------------------------------
+# Byte offsets in a table's row (int16): pages by kind in columns FRAME_ANON … SWAPPED, entries that are not zero, the
+# scan's last round.
+TC_BYTES, TC_ENTRIES, TC_ROUND = 16, 8, 10
+#: Instead, for the first frame of a 2 MiB page (int32): the PMD entries, of distinct PMD tables, that map it whole.
+LEAF_REFS = 0
+# Byte offsets in a PMD table's row (int32): pages by kind below it as above, PTE tables, 2 MiB leaves, and a stamp.
+PC_BYTES, PC_TABLES, PC_LEAVES, PC_STAMP = 32, 16, 20, 24
+
 # -- an address space ------------------------------------------------------------------------------------------------
 #: Physical address of the PML4; address of the VMA array and the number of its rows.
 MM_ROOT, MM_VMAS, MM_VMA_COUNT = 0 * 8, 1 * 8, 2 * 8
 #: Resident pages by kind, as /proc shows them.
 MM_ANON, MM_FILE, MM_SHMEM = 3 * 8, 4 * 8, 5 * 8
-#: PTE tables that this address space points at (shared ones counted in full), and its upper tables.
-MM_PTES, MM_UPPER = 6 * 8, 7 * 8
+#: Pages in the swap area.
+MM_SWAP = 6 * 8
+#: PTE tables that this address space points at (shared ones counted in full), 2 MiB leaves, and its upper tables.
+MM_PTES, MM_LEAVES, MM_UPPER = 7 * 8, 8 * 8, 9 * 8
 #: RLIMIT_STACK in bytes.
-MM_STACK_LIMIT = 8 * 8
-#: Faults completed without and with Python; pages by which stacks have grown since the last look.
-MM_MINOR, MM_MAJOR, MM_STACK_GREW = 9 * 8, 10 * 8, 11 * 8
+MM_STACK_LIMIT = 10 * 8
+#: Faults completed without and with I/O; pages by which stacks have grown since the last look.
+MM_MINOR, MM_MAJOR, MM_STACK_GREW = 11 * 8, 12 * 8, 13 * 8
 #: The highest value that the resident pages have had.
-MM_PEAK = 12 * 8
+MM_PEAK = 14 * 8
 MM_BYTES = 16 * 8
 
 # -- a VMA row -------------------------------------------------------------------------------------------------------
@@ -74,11 +111,14 @@ VM_DONTCOPY = 0x20000
 VM_DONTEXPAND = 0x40000
 VM_ACCOUNT = 0x100000
 VM_NORESERVE = 0x200000
+VM_HUGETLB = 0x400000
 VM_WIPEONFORK = 0x2000000
 VM_DONTDUMP = 0x4000000
 VM_HUGEPAGE = 0x20000000
 VM_NOHUGEPAGE = 0x40000000
 VM_MERGEABLE = 0x80000000
+#: Ours: the pages of this MAP_HUGETLB mapping are promised by the pool (a child's are not).
+VM_RESERVED = 1 << 40
 #: A stack keeps this distance from the mapping below it (stack_guard_gap, 256 pages).
 STACK_GUARD_GAP = 256 << 12
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.paging import PAGE_MASK, PAGE_SHIFT, TASK_SIZE
+from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EACCES, EFAULT, EINVAL, ENOMEM, EPERM, Errno
-from kernel.mm import unmap
+from kernel.mm import hugetlb, khugepaged, unmap, vmscan
 from kernel.mm.layout import (
     VM_DONTCOPY,
     VM_DONTDUMP,
     VM_HUGEPAGE,
+    VM_HUGETLB,
     VM_LOCKED,
     VM_MERGEABLE,
     VM_NOHUGEPAGE,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
  MADV_POPULATE_WRITE, MADV_DONTNEED_LOCKED, MADV_COLLAPSE) = range(8, 26)
 MADV_HWPOISON, MADV_SOFT_OFFLINE = 100, 101
 
-#: Without visible effect: there is no read-ahead to steer, and no reclaim that ages pages.
-_NO_EFFECT = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE}
+#: Without visible effect: there is no read-ahead to steer.
+_NO_EFFECT = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED}
 #: Advice that sets and clears VM_* flags: (set, clear).
 _FLAGS = {
     MADV_DONTFORK: (VM_DONTCOPY, 0),
@@ -50,7 +51,8 @@ _FLAGS = {
     MADV_NOHUGEPAGE: (VM_NOHUGEPAGE, VM_HUGEPAGE),
 }
 _KNOWN = _NO_EFFECT | set(_FLAGS) | {
-    MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_REMOVE, MADV_POPULATE_READ, MADV_POPULATE_WRITE}
+    MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_REMOVE, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_COLD,
+    MADV_PAGEOUT, MADV_COLLAPSE}
 
 
 def madvise(mm: AddressSpace, start: int, length: int, advice: int) -> None:
@@ -83,24 +85,53 @@ def madvise(mm: AddressSpace, start: int, length: int, advice: int) -> None:
 
 
 def _apply(mm: AddressSpace, row: Row, start: int, end: int, advice: int) -> None:
-    m = mm.memory.m
+    if row.flags & VM_HUGETLB:
+        start, end = _whole_huge_pages(start, end, advice)
     if advice in (MADV_DONTNEED, MADV_DONTNEED_LOCKED):
         if row.flags & VM_LOCKED and advice == MADV_DONTNEED:
             raise Errno(EINVAL)
-        if not unmap.zap_range.call(m, mm.mm, start, end):
-            raise Errno(ENOMEM)
+        hugetlb.discard(mm, row, start, end)
+        mm.until_memory(unmap.zap_range, start, end)
         mm.memory.trim()
     elif advice == MADV_FREE:
         if row.mapping:
             raise Errno(EINVAL)
-        if not unmap.cool_range.call(m, mm.mm, start, end):
-            raise Errno(ENOMEM)
+        mm.until_memory(unmap.advise_range, start, end, unmap.LAZY_FREE)
     elif advice == MADV_REMOVE:
         _remove(mm, row, start, end)
     elif advice in _FLAGS:
         _set_flags(mm, row, start, end, advice)
-    elif advice in (MADV_COLD, MADV_PAGEOUT) and row.flags & VM_LOCKED:
+    elif advice in (MADV_COLD, MADV_PAGEOUT):
+        if row.flags & VM_LOCKED:
+            raise Errno(EINVAL)
+        vmscan.age_range.call(mm.memory.m, mm.mm, start, end, advice == MADV_PAGEOUT)
+    elif advice == MADV_COLLAPSE:
+        _collapse(mm, row, start, end)
+
+
+def _whole_huge_pages(start: int, end: int, advice: int) -> tuple[int, int]:
+    """What an advice may touch of a MAP_HUGETLB mapping: whole pages from an aligned start, and no MADV_FREE."""
+    if advice in (MADV_DONTNEED, MADV_DONTNEED_LOCKED):
+        if start & (PMD_SIZE - 1):
+            raise Errno(EINVAL)
+        return start, max(end & -PMD_SIZE, start)
+    if advice in (MADV_FREE, MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE):
         raise Errno(EINVAL)
+    return start, end
+
+
+def _collapse(mm: AddressSpace, row: Row, start: int, end: int) -> None:
+    """MADV_COLLAPSE: each whole 2 MiB of anonymous memory becomes a 2 MiB page, now.
+
+    Raises:
+        Errno: EINVAL where there is nothing to collapse or the mapping is not anonymous, ENOMEM.
+    """
+    if row.mapping or row.flags & VM_NOHUGEPAGE:
+        raise Errno(EINVAL)
+    for base in range((start + PMD_SIZE - 1) & -PMD_SIZE, (end & -PMD_SIZE), PMD_SIZE):
+        code = khugepaged.collapse.call(mm.memory.m, mm.mm, base, row.flags)
+        if code != khugepaged.COLLAPSED:
+            raise Errno(ENOMEM if code == khugepaged.NO_MEMORY else EINVAL)
 
 
 def _remove(mm: AddressSpace, row: Row, start: int, end: int) -> None:

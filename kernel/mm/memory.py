@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.memory import Memory, Reservation
-from emu.paging import PAGE_SHIFT, PAGE_SIZE
+from emu.paging import ENTRIES, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE
 from kernel.errno import ENOMEM, Errno
-from kernel.mm import frames
+from kernel.mm import frames, hugepages
 from kernel.mm.layout import (
     FRAME_FREE,
     FRAME_RESERVED,
@@ -21,24 +21,37 @@ from kernel.mm.layout import (
     K_FREE,
     K_FREE_COUNT,
     K_FRESH,
+    K_HUGE_FREE,
+    K_HUGE_FREE_COUNT,
     K_KIND,
     K_LIMIT,
     K_MAPPINGS,
     K_PMD_COUNTS,
+    K_POOL,
     K_REFS,
+    K_SPACE_COUNT,
+    K_SPACES,
     K_USED,
     K_ZERO,
     MP_BYTES,
+    PC_BYTES,
+    TC_BYTES,
 )
 
 if TYPE_CHECKING:
     from kernel.mm.address_space import AddressSpace
     from kernel.mm.pagecache import Mapping, PageCache
+    from kernel.mm.swap import Swap
 
 #: Rows of the mapping table: file mappings that can exist at once.
 MAX_MAPPINGS = 1 << 16
 #: Freed frames kept for reuse; above twice this many, the rest goes back to the host in bulk.
 KEEP_FREE = 8192
+#: The same in 2 MiB pages.
+KEEP_FREE_HUGE = 16
+#: Address spaces that can exist at once.
+MAX_SPACES = 1 << 20
+_NO_FRAMES = np.zeros(0, np.int32)
 
 GATE_FRAME, ZERO_FRAME, FIRST_FRAME = 1, 2, 3
 
@@ -46,7 +59,7 @@ GATE_FRAME, ZERO_FRAME, FIRST_FRAME = 1, 2, 3
 class KernelMemory:
     """Frame table, mapping table and the list of address spaces.
 
-    ``kind`` (uint8), ``refs`` (int32) and ``counts`` (int16, shape (frames, 4)) are NumPy views of what compiled code
+    ``kind`` (uint8), ``refs`` (int32) and ``counts`` (int16, shape (frames, 8)) are NumPy views of what compiled code
     uses; see ``kernel/mm/layout.py``.
     """
 
@@ -57,15 +70,16 @@ class KernelMemory:
         self.ram = memory.ram.view
         """All of guest memory: frame N at N * PAGE_SIZE."""
         self._tables = {
-            K_REFS: Reservation(count * 4), K_KIND: Reservation(count), K_COUNTS: Reservation(count * 8),
-            K_PMD_COUNTS: Reservation(count * 16), K_FREE: Reservation(count * 4),
-            K_MAPPINGS: Reservation(MAX_MAPPINGS * MP_BYTES),
+            K_REFS: Reservation(count * 4), K_KIND: Reservation(count), K_COUNTS: Reservation(count * TC_BYTES),
+            K_PMD_COUNTS: Reservation(count * PC_BYTES), K_FREE: Reservation(count * 4),
+            K_MAPPINGS: Reservation(MAX_MAPPINGS * MP_BYTES), K_SPACES: Reservation(MAX_SPACES * 8),
+            K_HUGE_FREE: Reservation(count // ENTRIES * 4), K_POOL: Reservation(count // ENTRIES * 4),
         }
         for slot, table in self._tables.items():
             memory.set(slot, table.address)
         self.refs = self._tables[K_REFS].array(np.int32)
         self.kind = self._tables[K_KIND].array(np.uint8)
-        self.counts = self._tables[K_COUNTS].array(np.int16).reshape(-1, 4)
+        self.counts = self._tables[K_COUNTS].array(np.int16)[: count * TC_BYTES // 2].reshape(-1, TC_BYTES // 2)
         self.free_stack = self._tables[K_FREE].array(np.int32)
         self.mapping_rows = self._tables[K_MAPPINGS].array(np.int64).reshape(-1, MP_BYTES // 8)
         memory.set(K_LIMIT, count)
@@ -77,6 +91,11 @@ class KernelMemory:
         self._free_mappings: list[int] = []
         self.spaces: dict[int, AddressSpace] = {}
         """Live address spaces by their number."""
+        self._space_blocks = self._tables[K_SPACES].array(np.int64)
+        self._space_rows: list[AddressSpace] = []
+        self.swap: Swap | None = None
+        self.pool_pages = 0
+        """2 MiB pages set apart for MAP_HUGETLB (vm.nr_hugepages)."""
         self.anonymous_names: list[bytes] = [b""]
         self.out_of_memory: Callable[[], bool] | None = None
         """Called when reclaim found nothing; returns True when it freed frames (the OOM killer)."""
@@ -102,7 +121,13 @@ class KernelMemory:
     @property
     def free_frames(self) -> int:
         """Frames that can still be allocated."""
-        return self.memory.get(K_FREE_COUNT) + self.memory.get(K_LIMIT) - self.memory.get(K_FRESH)
+        get = self.memory.get
+        return get(K_FREE_COUNT) + ENTRIES * get(K_HUGE_FREE_COUNT) + get(K_LIMIT) - get(K_FRESH)
+
+    @property
+    def swap_cache(self) -> np.ndarray:
+        """The frames of the swap cache, by slot; 0 where it has none."""
+        return self.swap.cache if self.swap is not None else _NO_FRAMES
 
     def alloc(self, kind: int, *, zeroed: bool) -> int:
         """A frame with one reference.
@@ -118,8 +143,10 @@ class KernelMemory:
         return frame
 
     def reclaim(self) -> bool:
-        """Drop cached file pages that can be read again; returns whether that freed any."""
-        return sum(cache.drop_clean() for cache in list(self.caches)) > 0
+        """Drop cached file pages that can be read again, else swap pages out; returns whether that freed any."""
+        if sum(cache.drop_clean() for cache in list(self.caches)) > 0:
+            return True
+        return self.swap is not None and self.swap.reclaim()
 
     def put(self, frame: int) -> None:
         """Drop one reference to a frame."""
@@ -140,6 +167,8 @@ class KernelMemory:
 
     def trim(self) -> None:
         """Give freed frames back to the host when many have gathered. Cheap to call: it looks at one number."""
+        if self.memory.get(K_HUGE_FREE_COUNT) > KEEP_FREE_HUGE:
+            self._trim_huge()
         count = self.memory.get(K_FREE_COUNT)
         if count <= 2 * KEEP_FREE:
             return
@@ -155,6 +184,48 @@ class KernelMemory:
             self.memory.ram.give_back(start * PAGE_SIZE, (end - start) * PAGE_SIZE)
         self.kind[dirty] = FRAME_FREE | FRAME_ZEROED
         self.free_stack[: count - KEEP_FREE] = surplus
+
+    def _trim_huge(self) -> None:
+        """Give the 2 MiB pages that are free as a whole back to the host, but for those freed last."""
+        surplus = self._tables[K_HUGE_FREE].array(np.int32)[: self.memory.get(K_HUGE_FREE_COUNT) - KEEP_FREE_HUGE]
+        for head in surplus[(self.kind[surplus] & FRAME_ZEROED) == 0].tolist():
+            self.memory.ram.give_back(head * PAGE_SIZE, PMD_SIZE)
+            self.kind[head : head + ENTRIES] = FRAME_FREE | FRAME_ZEROED
+
+    def resize_pool(self, pages: int) -> None:
+        """Make the pool for MAP_HUGETLB ``pages`` 2 MiB pages large, as far as memory and its users allow
+        (set_max_huge_pages)."""
+        while self.pool_pages < pages and hugepages.pool_grow.call(self.m):
+            self.pool_pages += 1
+        while self.pool_pages > pages and hugepages.pool_shrink.call(self.m):
+            self.pool_pages -= 1
+
+    # -- address spaces --------------------------------------------------------------------------------------------
+
+    def add_space(self, space: AddressSpace) -> None:
+        """Enter a live address space: compiled code finds it in a list of blocks.
+
+        Raises:
+            Errno: ENOMEM above MAX_SPACES.
+        """
+        row = len(self._space_rows)
+        if row == MAX_SPACES:
+            raise Errno(ENOMEM)
+        self._space_rows.append(space)
+        self._space_blocks[row] = space.mm
+        space.row = row
+        self.spaces[space.number] = space
+        self.memory.set(K_SPACE_COUNT, row + 1)
+
+    def remove_space(self, space: AddressSpace) -> None:
+        """The address space is at its end."""
+        del self.spaces[space.number]
+        last = self._space_rows.pop()
+        if last is not space:
+            self._space_rows[space.row] = last
+            self._space_blocks[space.row] = last.mm
+            last.row = space.row
+        self.memory.set(K_SPACE_COUNT, len(self._space_rows))
 
     # -- mappings of files -----------------------------------------------------------------------------------------
 

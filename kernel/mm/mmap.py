@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emu.layout import M_FLUSH
-from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE
+from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, TASK_SIZE
 from kernel.errno import EACCES, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, Errno
-from kernel.mm import protect, unmap, usercopy
+from kernel.mm import hugetlb, protect, unmap, usercopy
 from kernel.mm.layout import (
     FAULT_RESTART,
     K_COPY_CODE,
@@ -70,6 +70,8 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
         raise Errno(ENOMEM)
     if offset + size > 1 << 63:
         raise Errno(EOVERFLOW)
+    if flags & MAP_HUGETLB:
+        size = hugetlb.align(size)
     address = _choose_address(mm, address, size, flags)
     vm_flags = (prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) | _ANY | mm.default_flags
     kind = flags & MAP_TYPE
@@ -79,8 +81,8 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
         raise Errno(EOPNOTSUPP)
     if kind not in (MAP_SHARED, MAP_PRIVATE) and not (kind == MAP_SHARED_VALIDATE and file is not None):
         raise Errno(EINVAL)
-    if flags & MAP_HUGETLB:
-        # No huge page is reserved on this machine (nr_hugepages is 0).
+    if flags & MAP_HUGETLB and kind != MAP_PRIVATE:
+        # The pool has pages for private memory only.
         raise Errno(ENOMEM)
     cache: PageCache | None = None
     name = b""
@@ -104,6 +106,8 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
         raise Errno(ENOMEM)
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and mm.vmas.overlapping(address, address + size):
         munmap(mm, address, size)
+    if flags & MAP_HUGETLB:
+        vm_flags = hugetlb.reserve(mm.memory, size, vm_flags | VM_DONTEXPAND)
     if cache is None:
         mm.vmas.insert(Row(address, address + size, vm_flags))
     else:
@@ -116,8 +120,10 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
 
 def _choose_address(mm: AddressSpace, address: int, size: int, flags: int) -> int:
     """get_unmapped_area: the address asked for if it can be had, else the highest hole below the mmap base."""
+    if flags & MAP_HUGETLB and not flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
+        return hugetlb.align(_choose_address(mm, hugetlb.align(address), size + PMD_SIZE, flags & ~MAP_HUGETLB))
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
-        if address & ~PAGE_MASK:
+        if address & ((PMD_SIZE if flags & MAP_HUGETLB else PAGE_SIZE) - 1):
             raise Errno(EINVAL)
         if address > TASK_SIZE - size:
             raise Errno(ENOMEM)
@@ -187,10 +193,10 @@ def munmap(mm: AddressSpace, address: int, length: int) -> None:
     rows = mm.vmas.overlapping(address, end)
     if not rows:
         return
+    hugetlb.check_edges(mm, address, end)
+    hugetlb.unreserve(mm, rows, address, end)
     synced = _synced_caches(mm, rows)
-    while not unmap.zap_range.call(mm.memory.m, mm.mm, address, end):
-        if not mm.memory.reclaim():
-            raise Errno(ENOMEM)
+    mm.until_memory(unmap.zap_range, address, end)
     mm.vmas.transform(address, end, lambda row: None)
     for cache in synced:
         cache.sync()
@@ -254,9 +260,8 @@ def mprotect(mm: AddressSpace, address: int, length: int, prot: int) -> None:
 
 
 def _change_protection(mm: AddressSpace, start: int, end: int, flags: int) -> None:
-    while not protect.own_tables.call(mm.memory.m, mm.mm, start, end):
-        if not mm.memory.reclaim():
-            raise Errno(ENOMEM)
+    hugetlb.check_edges(mm, start, end)
+    mm.until_memory(protect.own_tables, start, end)
 
     def change(row: Row) -> Row:
         row.flags = flags
@@ -323,7 +328,7 @@ def msync(mm: AddressSpace, start: int, end: int, write: bool) -> None:
     if write:
         for row in mm.vmas.overlapping(start, end):
             if row.flags & VM_SHARED and row.mapping:
-                unmap.clean_range.call(mm.memory.m, mm.mm, max(row.start, start), min(row.end, end))
+                mm.until_memory(unmap.advise_range, max(row.start, start), min(row.end, end), unmap.CLEAN)
                 mapping = mm.memory.mappings[row.mapping]
                 if mapping is not None:
                     mapping.cache.sync()

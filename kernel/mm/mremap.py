@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.paging import PAGE_MASK, PAGE_SHIFT, TASK_SIZE
+from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
-from kernel.mm import remap
-from kernel.mm.layout import VM_DONTEXPAND, VM_LOCKED, VM_SHARED
+from kernel.mm import hugetlb, remap
+from kernel.mm.layout import VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_SHARED
 from kernel.mm.mmap import _choose_address, munmap, page_align, populate
 from kernel.mm.vma import Row
 
@@ -36,6 +36,10 @@ def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: 
     row = mm.vmas.find(old) if old < TASK_SIZE else None
     if row is None:
         raise Errno(EFAULT)
+    if row.flags & VM_HUGETLB:
+        old_size, new_size = hugetlb.align(old_size), hugetlb.align(new_size)
+        if (old | new) & (PMD_SIZE - 1) or new_size > old_size:
+            raise Errno(EINVAL)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         return _move_to(mm, row, old, old_size, new_size, flags, new, lock_limit, vm_limit)
     if old_size >= new_size:
@@ -111,9 +115,7 @@ def _move(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, ne
     """move_vma: a VMA at the new place, the pages after it, the old VMA gone unless MREMAP_DONTUNMAP."""
     m = mm.memory.m
     if old_size:
-        while not remap.prepare_move.call(m, mm.mm, old, new, old_size):
-            if not mm.memory.reclaim():
-                raise Errno(ENOMEM)
+        mm.until_memory(remap.prepare_move, old, new, old_size)
     offset = row.offset + (old - row.start) if row.mapping else 0
     mm.vmas.insert(Row(new, new + new_size, row.flags, row.mapping, offset, row.name))
     if old_size:

@@ -1,7 +1,8 @@
 """A full recount of page tables and frames, compiled: what ``check.py`` compares the books with.
 
-Scratch arrays (int32 a frame, from the caller): ``seen_tables`` PMD entries per table, ``seen_pages`` distinct tables
-per page. A violation ends the count: its code is returned and the three words at ``where`` say where.
+``seen`` is a block of addresses (SEEN_*) of the caller's scratch arrays: int32 a frame, PMD entries per table or leaves
+per 2 MiB page, and distinct tables per page; int32 a slot, tables per slot; and digests of tables, two int64 a frame.
+A violation ends the count: its code is returned and three words in the block say where.
 """
 
 from __future__ import annotations
@@ -21,35 +22,51 @@ from emu.paging import (
     pmd_slot,
     pud_slot,
 )
+from kernel.mm.counts import table_counts
+from kernel.mm.fault import find_vma
 from kernel.mm.frames import frame_kind, frame_refs
+from kernel.mm.hugepages import is_leaf, leaf_head, leaf_refs, page_users
 from kernel.mm.layout import (
     FRAME_ANON,
     FRAME_FILE,
+    FRAME_HUGE,
     FRAME_KIND,
     FRAME_PTE_TABLE,
     FRAME_SHMEM,
     FRAME_UPPER_TABLE,
-    K_COUNTS,
     K_KIND,
     K_PMD_COUNTS,
+    K_SWAP_FRESH,
     K_ZERO,
     MM_ANON,
     MM_FILE,
+    MM_LEAVES,
     MM_PTES,
     MM_ROOT,
     MM_SHMEM,
+    MM_SWAP,
     MM_UPPER,
     MM_VMA_COUNT,
     MM_VMAS,
+    PC_BYTES,
+    PC_LEAVES,
+    PC_TABLES,
+    TC_ENTRIES,
     V_BYTES,
     V_END,
     V_START,
 )
+from kernel.mm.swapfile import swap_refs
 from kernel.mm.tables import next_table
+
+#: Offsets in the block.
+SEEN_TABLES, SEEN_PAGES, SEEN_SLOTS, SEEN_HASHES, SEEN_WHERE = 0, 8, 16, 24, 32
+SEEN_BYTES = 56
 
 #: Codes: the invariant's number times 10, and a variant.
 BAD_SHARERS, BAD_SHARED_WRITABLE, BAD_CHANGED, BAD_REFS, BAD_FREE_MAPPED, BAD_BOTH_WRITABLE = 10, 20, 30, 40, 41, 50
 BAD_OUTSIDE, BAD_LEAK, BAD_TABLE_COUNTS, BAD_SPACE_COUNTS, BAD_UPPER = 60, 70, 80, 81, 82
+BAD_LEAF_REFS, BAD_SLOT_REFS, BAD_LEAF_WRITABLE = 42, 43, 51
 
 
 @hot
@@ -60,10 +77,10 @@ def _bump(array: int, frame: int) -> int:
 
 
 @hot
-def _report(where: int, a: int, b: int, c: int, code: int) -> int:
-    store64(where, a)
-    store64(where + 8, b)
-    store64(where + 16, c)
+def _report(seen: int, a: int, b: int, c: int, code: int) -> int:
+    store64(seen + SEEN_WHERE, a)
+    store64(seen + SEEN_WHERE + 8, b)
+    store64(seen + SEEN_WHERE + 16, c)
     return code
 
 
@@ -72,97 +89,116 @@ DIGEST_MASK = 0x00FF_FFFF_FFFF_FFFF
 
 
 @hot
-def _scan_table(m: int, table: int, seen_pages: int, hashes: int, where: int) -> int:
+def _scan_table(m: int, table: int, seen: int) -> int:
     """Count the pages of a table met for the first time; its own counters must agree."""
     entries = load64(m + M_RAM) + (table << 12)
-    anon = file = shmem = present = 0
+    anon = file = shmem = swapped = present = 0
     digest = 0
     zero = load64(m + K_ZERO)
     for i in range(ENTRIES):
         pte = load64(entries + i * 8)
         digest = (digest * 31 + (pte & ~(PTE_A | PTE_W))) & DIGEST_MASK
-        if pte & PTE_P:
-            present += 1
-            frame = (pte & PTE_FRAME) >> 12
-            if frame != zero:
-                kind = frame_kind(m, frame)
-                _bump(seen_pages, frame)
-                if kind == FRAME_ANON:
-                    anon += 1
-                elif kind == FRAME_FILE:
-                    file += 1
-                elif kind == FRAME_SHMEM:
-                    shmem += 1
-                else:
-                    return _report(where, table, i, frame, BAD_FREE_MAPPED)
-    counts = load64(m + K_COUNTS) + table * 8
+        if pte == 0:
+            continue
+        present += 1
+        frame = (pte & PTE_FRAME) >> 12
+        if pte & PTE_P == 0:
+            swapped += 1
+            _bump(load64(seen + SEEN_SLOTS), frame)
+        elif frame != zero:
+            kind = frame_kind(m, frame)
+            _bump(load64(seen + SEEN_PAGES), frame)
+            if kind == FRAME_ANON:
+                anon += 1
+            elif kind == FRAME_FILE:
+                file += 1
+            elif kind == FRAME_SHMEM:
+                shmem += 1
+            else:
+                return _report(seen, table, i, frame, BAD_FREE_MAPPED)
+    counts = table_counts(m, table)
     if (load16(counts) != anon or load16(counts + 2) != file or load16(counts + 4) != shmem
-            or load16(counts + 6) != present):
-        return _report(where, table, present, load16(counts + 6), BAD_TABLE_COUNTS)
+            or load16(counts + 6) != swapped or load16(counts + TC_ENTRIES) != present):
+        return _report(seen, table, present, load16(counts + TC_ENTRIES), BAD_TABLE_COUNTS)
     # Slot 0: sharers at the last check, slot 1: digest then. Both shared: nothing but A and W may have changed.
+    hashes = load64(seen + SEEN_HASHES) + table * 16
     shared = frame_refs(m, table)
-    if shared > 1 and load64(hashes + table * 16) > 1 and load64(hashes + table * 16 + 8) != digest:
-        return _report(where, table, shared, 0, BAD_CHANGED)
-    store64(hashes + table * 16, shared)
-    store64(hashes + table * 16 + 8, digest)
+    if shared > 1 and load64(hashes) > 1 and load64(hashes + 8) != digest:
+        return _report(seen, table, shared, 0, BAD_CHANGED)
+    store64(hashes, shared)
+    store64(hashes + 8, digest)
     return 0
 
 
 @hot
-def _inside_vmas(m: int, mm: int, table: int, base: int, where: int) -> int:
-    """Every present entry of a table lies in some VMA of this sharer."""
-    rows, count = load64(mm + MM_VMAS), load64(mm + MM_VMA_COUNT)
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) >> 1
-        if load64(rows + middle * V_BYTES + V_END) > base:
-            high = middle
-        else:
-            low = middle + 1
+def _in_some_vma(mm: int, start: int, end: int) -> bool:
+    """One VMA covers [start, end)."""
+    vma = find_vma(mm, start)
+    return vma != 0 and load64(vma + V_START) <= start and load64(vma + V_END) >= end
+
+
+@hot
+def _inside_vmas(m: int, mm: int, pmd: int, base: int, seen: int) -> int:
+    """Every entry behind the PMD entry ``pmd`` lies in some VMA of this sharer; a leaf lies in one VMA."""
+    if is_leaf(pmd):
+        if _in_some_vma(mm, base, base + PMD_SIZE):
+            return 0
+        return _report(seen, leaf_head(pmd), 0, base, BAD_OUTSIDE)
+    table = (pmd & PTE_FRAME) >> 12
+    vma = find_vma(mm, base)
+    last = load64(mm + MM_VMAS) + load64(mm + MM_VMA_COUNT) * V_BYTES
     entries = load64(m + M_RAM) + (table << 12)
     for i in range(ENTRIES):
-        if load64(entries + i * 8) & PTE_P:
+        if load64(entries + i * 8):
             va = base + i * PAGE_SIZE
-            while low < count and load64(rows + low * V_BYTES + V_END) <= va:
-                low += 1
-            if low >= count or load64(rows + low * V_BYTES + V_START) > va:
-                return _report(where, table, i, va, BAD_OUTSIDE)
+            while vma and load64(vma + V_END) <= va:
+                vma = vma + V_BYTES if vma + V_BYTES < last else 0
+            if vma == 0 or load64(vma + V_START) > va:
+                return _report(seen, table, i, va, BAD_OUTSIDE)
     return 0
 
 
 @hot
-def _scan_pmds(m: int, pmds: int, base: int, seen_tables: int, seen_pages: int, hashes: int, where: int) -> int:
-    """Count the tables below a PMD table met for the first time; its own counters must agree."""
+def _scan_pmds(m: int, pmds: int, base: int, seen: int) -> int:
+    """Count the tables and leaves below a PMD table met for the first time; its own counters must agree."""
     entries = load64(m + M_RAM) + (pmds << 12)
-    above = load64(m + K_PMD_COUNTS) + pmds * 16
-    anon = file = shmem = tables = 0
+    above = load64(m + K_PMD_COUNTS) + pmds * PC_BYTES
+    anon = file = shmem = swapped = tables = leaves = 0
     for i in range(ENTRIES):
         pmd = load64(entries + i * 8)
-        if pmd & PTE_P:
+        if is_leaf(pmd):
+            leaves += 1
+            _bump(load64(seen + SEEN_TABLES), leaf_head(pmd))
+            if frame_kind(m, leaf_head(pmd)) == FRAME_ANON:
+                anon += ENTRIES
+        elif pmd & PTE_P:
             table = (pmd & PTE_FRAME) >> 12
             tables += 1
             if frame_refs(m, table) > 1 and pmd & PTE_W:
-                return _report(where, table, base + i * PMD_SIZE, frame_refs(m, table), BAD_SHARED_WRITABLE)
-            if _bump(seen_tables, table) == 1:
-                code = _scan_table(m, table, seen_pages, hashes, where)
+                return _report(seen, table, base + i * PMD_SIZE, frame_refs(m, table), BAD_SHARED_WRITABLE)
+            if _bump(load64(seen + SEEN_TABLES), table) == 1:
+                code = _scan_table(m, table, seen)
                 if code:
                     return code
-            counts = load64(m + K_COUNTS) + table * 8
+            counts = table_counts(m, table)
             anon += load16(counts)
             file += load16(counts + 2)
             shmem += load16(counts + 4)
+            swapped += load16(counts + 6)
     if (anon != load32(above) or file != load32(above + 4) or shmem != load32(above + 8)
-            or tables != load32(above + 12)):
-        return _report(where, pmds, tables, load32(above + 12), BAD_TABLE_COUNTS)
+            or swapped != load32(above + 12) or tables != load32(above + PC_TABLES)
+            or leaves != load32(above + PC_LEAVES)):
+        return _report(seen, pmds, tables, load32(above + PC_TABLES), BAD_TABLE_COUNTS)
     return 0
 
 
-@export("i64(i64,i64,i64,i64,i64,i64)")
-def recount_space(m: int, mm: int, seen_tables: int, seen_pages: int, hashes: int, where: int) -> int:
+@export("i64(i64,i64,i64)")
+def recount_space(m: int, mm: int, seen: int) -> int:
     """Count one address space into the scratch arrays: 0, or the code of what is wrong with it."""
     ram = load64(m + M_RAM)
     root = load64(mm + MM_ROOT)
-    uppers = anon = file = shmem = tables = 0
+    uppers = pages = tables = leaves = swapped = 0
+    seen_tables = load64(seen + SEEN_TABLES)
     _bump(seen_tables, root >> 12)
     for i in range(ENTRIES):
         pgd = load64(ram + root + i * 8)
@@ -178,33 +214,59 @@ def recount_space(m: int, mm: int, seen_tables: int, seen_pages: int, hashes: in
             pmds = (pud & PTE_FRAME) >> 12
             base = (i << PGD_SHIFT) + (j << PUD_SHIFT)
             if frame_refs(m, pmds) > 1 and pud & PTE_W:
-                return _report(where, pmds, base, frame_refs(m, pmds), BAD_SHARED_WRITABLE)
+                return _report(seen, pmds, base, frame_refs(m, pmds), BAD_SHARED_WRITABLE)
             if _bump(seen_tables, pmds) == 1:
-                code = _scan_pmds(m, pmds, base, seen_tables, seen_pages, hashes, where)
+                code = _scan_pmds(m, pmds, base, seen)
                 if code:
                     return code
-            above = load64(m + K_PMD_COUNTS) + pmds * 16
-            anon += load32(above)
-            file += load32(above + 4)
-            shmem += load32(above + 8)
-            tables += load32(above + 12)
+            above = load64(m + K_PMD_COUNTS) + pmds * PC_BYTES
+            # One number for the three kinds: a mistake between them shows in the PMD tables' own counts.
+            pages += load32(above) + 3 * load32(above + 4) + 5 * load32(above + 8)
+            swapped += load32(above + 12)
+            tables += load32(above + PC_TABLES)
+            leaves += load32(above + PC_LEAVES)
     if uppers != load64(mm + MM_UPPER):
-        return _report(where, uppers, load64(mm + MM_UPPER), 0, BAD_UPPER)
-    if (anon != load64(mm + MM_ANON) or file != load64(mm + MM_FILE) or shmem != load64(mm + MM_SHMEM)
-            or tables != load64(mm + MM_PTES)):
-        return _report(where, anon + file + shmem, tables, 0, BAD_SPACE_COUNTS)
+        return _report(seen, uppers, load64(mm + MM_UPPER), 0, BAD_UPPER)
+    if (pages != load64(mm + MM_ANON) + 3 * load64(mm + MM_FILE) + 5 * load64(mm + MM_SHMEM)
+            or swapped != load64(mm + MM_SWAP) or tables != load64(mm + MM_PTES)
+            or leaves != load64(mm + MM_LEAVES)):
+        return _report(seen, pages, tables, 0, BAD_SPACE_COUNTS)
     va = next_table(m, root, 0, 1 << 47)
     while va < 1 << 47:
         base = va & -PMD_SIZE
-        code = _inside_vmas(m, mm, (load64(pmd_slot(m, root, va)) & PTE_FRAME) >> 12, base, where)
+        code = _inside_vmas(m, mm, load64(pmd_slot(m, root, va)), base, seen)
         if code:
             return code
         va = next_table(m, root, base + PMD_SIZE, 1 << 47)
     return 0
 
 
-@export("i64(i64,i64,i64,i64)")
-def recount_writable(m: int, mm: int, seen_pages: int, where: int) -> int:
+@hot
+def _writable_leaf(m: int, pmd: int, va: int, seen: int) -> int:
+    """A 2 MiB page that can be stored to directly has one leaf, and no table maps a part of it."""
+    head = leaf_head(pmd)
+    mappers = load32(load64(seen + SEEN_TABLES) + head * 4)
+    for i in range(ENTRIES):
+        mappers += load32(load64(seen + SEEN_PAGES) + (head + i) * 4)
+    return 0 if mappers == 1 else _report(seen, head, va, mappers, BAD_LEAF_WRITABLE)
+
+
+@hot
+def _writable_pages(m: int, pmd: int, seen: int) -> int:
+    entries = load64(m + M_RAM) + (pmd & PTE_FRAME)
+    for i in range(ENTRIES):
+        pte = load64(entries + i * 8)
+        if pte & PTE_P and pte & PTE_W:
+            frame = (pte & PTE_FRAME) >> 12
+            shared = frame_kind(m, frame) == FRAME_ANON and (
+                load32(load64(seen + SEEN_PAGES) + frame * 4) != 1 or page_users(m, frame) != 1)
+            if shared or frame == load64(m + K_ZERO):
+                return _report(seen, (pmd & PTE_FRAME) >> 12, i, frame, BAD_BOTH_WRITABLE)
+    return 0
+
+
+@export("i64(i64,i64,i64)")
+def recount_writable(m: int, mm: int, seen: int) -> int:
     """A private page that can be stored to directly is mapped by one table only: 0, or BAD_BOTH_WRITABLE."""
     root = load64(mm + MM_ROOT)
     va = next_table(m, root, 0, 1 << 47)
@@ -212,41 +274,54 @@ def recount_writable(m: int, mm: int, seen_pages: int, where: int) -> int:
         base = va & -PMD_SIZE
         pmd = load64(pmd_slot(m, root, va))
         if pmd & PTE_W and load64(pud_slot(m, root, va)) & PTE_W:
-            entries = load64(m + M_RAM) + (pmd & PTE_FRAME)
-            for i in range(ENTRIES):
-                pte = load64(entries + i * 8)
-                if pte & PTE_P and pte & PTE_W:
-                    frame = (pte & PTE_FRAME) >> 12
-                    if frame == load64(m + K_ZERO):
-                        return _report(where, (pmd & PTE_FRAME) >> 12, i, frame, BAD_BOTH_WRITABLE)
-                    if frame_kind(m, frame) == FRAME_ANON and load32(seen_pages + frame * 4) != 1:
-                        return _report(where, (pmd & PTE_FRAME) >> 12, i, frame, BAD_BOTH_WRITABLE)
+            code = _writable_leaf(m, pmd, base, seen) if is_leaf(pmd) else _writable_pages(m, pmd, seen)
+            if code:
+                return code
         va = next_table(m, root, base + PMD_SIZE, 1 << 47)
     return 0
 
 
 @export("i64(i64,i64,i64)")
-def recount_cache(seen_pages: int, frames: int, count: int) -> int:
+def recount_cache(seen: int, frames: int, count: int) -> int:
     """Add one reference for each frame in a cache's array of ``count`` int32. Returns 0."""
     for i in range(count):
         frame = load32(frames + i * 4)
         if frame:
-            _bump(seen_pages, frame)
+            _bump(load64(seen + SEEN_PAGES), frame)
     return 0
 
 
-@export("i64(i64,i64,i64,i64,i64,i64)")
-def recount_frames(m: int, first: int, last: int, seen_tables: int, seen_pages: int, where: int) -> int:
-    """Compare every frame of [first, last) with what was counted: 0, or the code of the first difference."""
+@hot
+def _bad_frame(m: int, frame: int, seen: int) -> int:
+    kind = load8(load64(m + K_KIND) + frame)
+    refs = frame_refs(m, frame)
+    counted = load32(load64(seen + SEEN_TABLES) + frame * 4)
+    if kind & FRAME_KIND in (FRAME_PTE_TABLE, FRAME_UPPER_TABLE):
+        if refs != counted:
+            return _report(seen, frame, refs, counted, BAD_LEAK if counted == 0 else BAD_SHARERS)
+        return 0
+    head = frame & -ENTRIES
+    if kind & FRAME_HUGE:
+        counted = load32(load64(seen + SEEN_TABLES) + head * 4)
+        if leaf_refs(m, head) != counted:
+            return _report(seen, head, leaf_refs(m, head), counted, BAD_LEAK if counted == 0 else BAD_LEAF_REFS)
+    elif counted:
+        return _report(seen, frame, 0, counted, BAD_LEAF_REFS)
+    counted = load32(load64(seen + SEEN_PAGES) + frame * 4)
+    if refs != counted:
+        return _report(seen, frame, refs, counted, BAD_LEAK if counted == 0 else BAD_REFS)
+    return 0
+
+
+@export("i64(i64,i64,i64,i64)")
+def recount_frames(m: int, first: int, last: int, seen: int) -> int:
+    """Compare every frame of [first, last) and every slot with what was counted: 0, or the first difference's code."""
     for frame in range(first, last):
-        kind = load8(load64(m + K_KIND) + frame) & FRAME_KIND
-        refs = frame_refs(m, frame)
-        if kind in (FRAME_PTE_TABLE, FRAME_UPPER_TABLE):
-            seen = load32(seen_tables + frame * 4)
-            wrong = BAD_SHARERS
-        else:
-            seen = load32(seen_pages + frame * 4)
-            wrong = BAD_REFS
-        if refs != seen:
-            return _report(where, frame, refs, seen, BAD_LEAK if seen == 0 else wrong)
+        code = _bad_frame(m, frame, seen)
+        if code:
+            return code
+    for number in range(load64(m + K_SWAP_FRESH)):
+        counted = load32(load64(seen + SEEN_SLOTS) + number * 4)
+        if swap_refs(m, number) != counted:
+            return _report(seen, number, swap_refs(m, number), counted, BAD_SLOT_REFS)
     return 0

@@ -11,7 +11,7 @@ copied is complete before a PMD entry points at it.
 from __future__ import annotations
 
 from emu.layout import M_FLUSH, M_RAM
-from emu.native import copy_bytes, hot, load16, load64, store64
+from emu.native import copy_bytes, export, fill_bytes, hot, load16, load64, store16, store64
 from emu.paging import (
     ENTRIES,
     PAGE_SHIFT,
@@ -20,20 +20,24 @@ from emu.paging import (
     PMD_SIZE,
     PTE_FRAME,
     PTE_P,
+    PTE_PS,
     PTE_W,
     PUD_SHIFT,
     PUD_SIZE,
     TABLE_BITS,
     entry_slot,
+    pmd_slot,
     pud_slot,
 )
-from kernel.mm.counts import ENTRIES_COUNT, count_table, table_counts
+from kernel.mm.counts import count_leaf, count_table, table_counts
 from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, frame_refs, free_frame
+from kernel.mm.hugepages import add_leaf, is_leaf, leaf_head, put_leaf
 from kernel.mm.layout import (
     FRAME_ANON,
     FRAME_PTE_TABLE,
     FRAME_UPPER_TABLE,
     K_COUNTS,
+    K_LEAVES_SPLIT,
     K_PMD_COUNTS,
     K_PMDS_COPIED,
     K_TABLES_COPIED,
@@ -41,7 +45,11 @@ from kernel.mm.layout import (
     K_ZERO,
     MM_ROOT,
     MM_UPPER,
+    PC_BYTES,
+    TC_BYTES,
+    TC_ENTRIES,
 )
+from kernel.mm.swapfile import swap_dup
 
 
 @hot
@@ -62,7 +70,7 @@ def _descend(m: int, mm: int, slot: int) -> int:
 def _unshare_pmds(m: int, slot: int) -> int:
     """Give this address space its own copy of the shared PMD table behind the PUD entry at ``slot``: 1, or 0.
 
-    Every PTE table below gains a sharer: both copies point at it now, neither with W.
+    Every PTE table and every 2 MiB page below gains a user: both copies point at it now, neither with W.
     """
     old = (load64(slot) & PTE_FRAME) >> 12
     new = alloc_frame(m, FRAME_UPPER_TABLE, 0)
@@ -72,12 +80,15 @@ def _unshare_pmds(m: int, slot: int) -> int:
     for i in range(ENTRIES):
         pmd = load64(source + i * 8)
         if pmd & PTE_P:
-            add_refs(m, (pmd & PTE_FRAME) >> 12, 1)
+            if is_leaf(pmd):
+                add_leaf(m, leaf_head(pmd))
+            else:
+                add_refs(m, (pmd & PTE_FRAME) >> 12, 1)
             pmd &= ~PTE_W
             store64(source + i * 8, pmd)
         store64(target + i * 8, pmd)
     counts = load64(m + K_PMD_COUNTS)
-    copy_bytes(counts + new * 16, counts + old * 16, 16)
+    copy_bytes(counts + new * PC_BYTES, counts + old * PC_BYTES, PC_BYTES)
     add_refs(m, old, -1)
     store64(slot, (new << 12) | TABLE_BITS)
     store64(m + K_PMDS_COPIED, load64(m + K_PMDS_COPIED) + 1)
@@ -104,8 +115,7 @@ def make_pmd_slot(m: int, mm: int, va: int) -> int:
     if pud & PTE_P == 0:
         if _descend(m, mm, slot) == 0:
             return 0
-        store64(load64(m + K_PMD_COUNTS) + ((load64(slot) & PTE_FRAME) >> 12) * 16, 0)
-        store64(load64(m + K_PMD_COUNTS) + ((load64(slot) & PTE_FRAME) >> 12) * 16 + 8, 0)
+        fill_bytes(load64(m + K_PMD_COUNTS) + ((load64(slot) & PTE_FRAME) >> 12) * PC_BYTES, 0, PC_BYTES)
     elif frame_refs(m, (pud & PTE_FRAME) >> 12) > 1:
         if _unshare_pmds(m, slot) == 0:
             return 0
@@ -151,6 +161,7 @@ def copy_entry(m: int, slot: int) -> int:
     """The entry as a second table may hold it; a private page loses W here as well, and gains a reference."""
     pte = load64(slot)
     if pte & PTE_P == 0:
+        swap_dup(m, pte)
         return pte
     frame = (pte & PTE_FRAME) >> 12
     if frame == load64(m + K_ZERO):
@@ -180,7 +191,7 @@ def unshare(m: int, slot: int) -> int:
             pte = copy_entry(m, source + i * 8)
         store64(target + i * 8, pte)
     counts = load64(m + K_COUNTS)
-    store64(counts + new * 8, load64(counts + old * 8))
+    copy_bytes(counts + new * TC_BYTES, counts + old * TC_BYTES, TC_BYTES)
     add_refs(m, old, -1)
     store64(slot, (new << 12) | TABLE_BITS)
     store64(m + K_TABLES_COPIED, load64(m + K_TABLES_COPIED) + 1)
@@ -188,11 +199,41 @@ def unshare(m: int, slot: int) -> int:
 
 
 @hot
+def split_leaf(m: int, mm: int, slot: int) -> int:
+    """Put a table of 512 entries in the place of the leaf at ``slot``, whose PMD table is private: 1, or 0 if out of
+    frames.
+
+    The other mappers of the 2 MiB page keep their leaves (__split_huge_pmd). W stays where the leaf had it: the page
+    was this one's alone, and a part of it is no more shared than the whole.
+    """
+    table = alloc_frame(m, FRAME_PTE_TABLE, 0)
+    if table == 0:
+        return 0
+    pmd = load64(slot)
+    head = leaf_head(pmd)
+    entries, bits = frame_address(m, table), pmd & ~(PTE_FRAME | PTE_PS)
+    for i in range(ENTRIES):
+        add_refs(m, head + i, 1)
+        store64(entries + i * 8, ((head + i) << 12) | bits)
+    counts = table_counts(m, table)
+    fill_bytes(counts, 0, TC_BYTES)
+    store16(counts, ENTRIES)
+    store16(counts + TC_ENTRIES, ENTRIES)
+    count_leaf(m, mm, slot, FRAME_ANON, -1)
+    store64(slot, (table << 12) | TABLE_BITS)
+    count_table(m, mm, slot, table, 1)
+    put_leaf(m, head)
+    store64(m + K_LEAVES_SPLIT, load64(m + K_LEAVES_SPLIT) + 1)
+    store64(m + M_FLUSH, 1)
+    return 1
+
+
+@hot
 def own_table(m: int, mm: int, va: int) -> int:
     """Host address of the PMD entry of a PTE table for ``va`` that belongs to this address space alone; 0 if out of
     frames.
 
-    Made if absent, copied if shared, made writable again if this was the last of its sharers.
+    Made if absent, copied if shared, made writable again if this was the last of its sharers; a leaf is split.
     """
     slot = make_pmd_slot(m, mm, va)
     if slot == 0:
@@ -202,10 +243,12 @@ def own_table(m: int, mm: int, va: int) -> int:
         frame = alloc_frame(m, FRAME_PTE_TABLE, 1)
         if frame == 0:
             return 0
-        store64(table_counts(m, frame), 0)
+        fill_bytes(table_counts(m, frame), 0, TC_BYTES)
         store64(slot, (frame << 12) | TABLE_BITS)
         count_table(m, mm, slot, frame, 1)
         return slot
+    if pmd & PTE_PS:
+        return slot if split_leaf(m, mm, slot) else 0
     frame = (pmd & PTE_FRAME) >> 12
     if frame_refs(m, frame) > 1:
         return slot if unshare(m, slot) else 0
@@ -215,11 +258,21 @@ def own_table(m: int, mm: int, va: int) -> int:
     return slot
 
 
+@export("i64(i64,i64,i64)")
+def split_at(m: int, mm: int, va: int) -> int:
+    """A VMA is about to begin or end at ``va``: no leaf may lie across (vma_adjust_trans_huge). 1, or 0 for ENOMEM."""
+    slot = pmd_slot(m, load64(mm + MM_ROOT), va)
+    if va & (PMD_SIZE - 1) == 0 or slot == 0 or not is_leaf(load64(slot)):
+        return 1
+    return 1 if own_table(m, mm, va) else 0
+
+
 @hot
 def own_range(m: int, mm: int, start: int, end: int, whole: int) -> int:
     """Make the present tables in a range this address space's own: 1, or 0 when no frame is left.
 
     Without ``whole``, tables that the range covers entirely are left as they are (they will be dropped, not changed).
+    A leaf that the range covers stays one, in a PMD table of this address space's own; any other is split.
     Nothing that the guest can see changes, so a caller that gets 0 can just report ENOMEM.
     """
     root = load64(mm + MM_ROOT)
@@ -227,7 +280,10 @@ def own_range(m: int, mm: int, start: int, end: int, whole: int) -> int:
     while va < end:
         base = va & -PMD_SIZE
         gigabyte = va & -PUD_SIZE
-        if whole != 0 or start > base or base + PMD_SIZE > end:
+        inside = start <= base and base + PMD_SIZE <= end
+        if whole != 0 and inside and is_leaf(load64(pmd_slot(m, root, va))):
+            slot = make_pmd_slot(m, mm, va)
+        elif whole != 0 or not inside:
             slot = own_table(m, mm, va)
         elif pmds_shared(m, root, va) and (start > gigabyte or gigabyte + PUD_SIZE > end):
             # The table will be dropped from a PMD table that stays.
@@ -244,7 +300,7 @@ def own_range(m: int, mm: int, start: int, end: int, whole: int) -> int:
 def free_table_if_empty(m: int, mm: int, slot: int) -> None:
     """Free the private table behind the PMD entry at ``slot`` once its last entry is gone."""
     table = (load64(slot) & PTE_FRAME) >> 12
-    if load16(table_counts(m, table) + ENTRIES_COUNT) == 0:
+    if load16(table_counts(m, table) + TC_ENTRIES) == 0:
         count_table(m, mm, slot, table, -1)
         store64(slot, 0)
         free_frame(m, table)

@@ -18,16 +18,20 @@ from emu.paging import (
     pmd_slot,
     pud_slot,
 )
-from kernel.mm.counts import count_entry, count_pmds, count_table
+from kernel.mm.counts import count_entry, count_leaf, count_pmds, count_table
 from kernel.mm.fault import is_cache_frame, mark_dirty
 from kernel.mm.frames import add_refs, frame_address, frame_kind, frame_refs, free_frame, put_frame
+from kernel.mm.hugepages import is_leaf, leaf_head, leaf_refs, page_users, put_leaf
 from kernel.mm.layout import (
     FRAME_ANON,
+    FRAME_HUGETLB,
     K_ZERO,
     MM_PTES,
     MM_ROOT,
     MM_UPPER,
+    SWAPPED,
 )
+from kernel.mm.swapfile import entry_slot_number, swap_put
 from kernel.mm.tables import (
     free_table_if_empty,
     next_table,
@@ -36,13 +40,20 @@ from kernel.mm.tables import (
     pte_slot,
 )
 
+#: What advise_range does.
+CLEAN, LAZY_FREE, ZAP_CACHE = range(3)
+
 
 @hot
 def _zap_entry(m: int, mm: int, table: int, slot: int) -> None:
-    """Clear one present entry of the private table behind the PMD entry ``table``; a cache page keeps its Dirty bit."""
+    """Clear one entry of the private table behind the PMD entry ``table``; a cache page keeps its Dirty bit."""
     pte = load64(slot)
     frame = (pte & PTE_FRAME) >> 12
     store64(slot, 0)
+    if pte & PTE_P == 0:
+        count_entry(m, mm, table, SWAPPED, -1)
+        swap_put(m, entry_slot_number(pte))
+        return
     if frame == load64(m + K_ZERO):
         count_entry(m, mm, table, 0, -1)
         return
@@ -70,7 +81,18 @@ def _drop_table(m: int, mm: int, slot: int) -> None:
                 if pte & PTE_D and is_cache_frame(m, frame):
                     mark_dirty(m, frame)
                 put_frame(m, frame)
+        elif pte:
+            swap_put(m, entry_slot_number(pte))
     free_frame(m, table)
+
+
+@hot
+def _drop_leaf(m: int, mm: int, slot: int) -> None:
+    """Clear a PMD entry that maps 2 MiB itself."""
+    head = leaf_head(load64(slot))
+    store64(slot, 0)
+    count_leaf(m, mm, slot, frame_kind(m, head), -1)
+    put_leaf(m, head)
 
 
 @hot
@@ -96,12 +118,15 @@ def zap_tables(m: int, mm: int, start: int, end: int) -> int:
             # own_range has left only those shared that the range covers whole.
             _drop_pmds(m, mm, pud_slot(m, root, va))
             base = (va & -PUD_SIZE) + PUD_SIZE - PMD_SIZE
+        elif is_leaf(load64(slot)):
+            # own_range has split those that the range covers in part.
+            _drop_leaf(m, mm, slot)
         elif start <= base and base + PMD_SIZE <= end:
             _drop_table(m, mm, slot)
         else:
             for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
                 entry = pte_slot(m, load64(slot), page)
-                if load64(entry) & PTE_P:
+                if load64(entry):
                     _zap_entry(m, mm, slot, entry)
             free_table_if_empty(m, mm, slot)
         va = next_table(m, root, base + PMD_SIZE, end)
@@ -138,11 +163,28 @@ def free_tables(m: int, mm: int) -> int:
     return 0
 
 
-@export("i64(i64,i64,i64,i64)")
-def clean_range(m: int, mm: int, start: int, end: int) -> int:
-    """Move the Dirty bits of cache pages in a range to their frames, so that they can be written back (msync).
+@hot
+def _advise_entry(m: int, mm: int, table: int, slot: int, action: int) -> None:
+    """Do ``action`` to one present entry of the private table behind the PMD entry ``table``."""
+    pte = load64(slot)
+    frame = (pte & PTE_FRAME) >> 12
+    if is_cache_frame(m, frame):
+        if action == CLEAN and pte & PTE_D:
+            mark_dirty(m, frame)
+            store64(slot, pte & ~(PTE_D | PTE_W))
+        elif action == ZAP_CACHE:
+            _zap_entry(m, mm, table, slot)
+    elif action == LAZY_FREE and frame_kind(m, frame) == FRAME_ANON:
+        store64(slot, pte & ~PTE_D)
 
-    The entries lose W and D: the next store faults and sets them again. Returns 1, or 0 when out of frames.
+
+@export("i64(i64,i64,i64,i64,i64)")
+def advise_range(m: int, mm: int, start: int, end: int, action: int) -> int:
+    """Do ``action`` to the pages of [start, end): 1, or 0 when out of frames (nothing is done then).
+
+    CLEAN (msync): the Dirty bits of cache pages move to their frames, so that they can be written back; the entries
+    lose W and D, and the next store sets them again. LAZY_FREE (MADV_FREE): private pages count as clean until stored
+    to again, and reclaim may drop them. ZAP_CACHE: cache pages go, private copies stay.
     """
     if own_range(m, mm, start, end, 1) == 0:
         return 0
@@ -150,54 +192,16 @@ def clean_range(m: int, mm: int, start: int, end: int) -> int:
     va = next_table(m, root, start, end)
     while va < end:
         base = va & -PMD_SIZE
-        pmd = load64(pmd_slot(m, root, va))
-        for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
-            slot = pte_slot(m, pmd, page)
-            pte = load64(slot)
-            if pte & PTE_P and pte & PTE_D and is_cache_frame(m, (pte & PTE_FRAME) >> 12):
-                mark_dirty(m, (pte & PTE_FRAME) >> 12)
-                store64(slot, pte & ~(PTE_D | PTE_W))
-        va = next_table(m, root, base + PMD_SIZE, end)
-    store64(m + M_FLUSH, 1)
-    return 1
-
-
-@export("i64(i64,i64,i64,i64)")
-def cool_range(m: int, mm: int, start: int, end: int) -> int:
-    """MADV_FREE: private pages count as clean until stored to again. Returns 1, or 0 when out of frames."""
-    if own_range(m, mm, start, end, 1) == 0:
-        return 0
-    root = load64(mm + MM_ROOT)
-    va = next_table(m, root, start, end)
-    while va < end:
-        base = va & -PMD_SIZE
-        pmd = load64(pmd_slot(m, root, va))
-        for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
-            slot = pte_slot(m, pmd, page)
-            pte = load64(slot)
-            if pte & PTE_P and frame_kind(m, (pte & PTE_FRAME) >> 12) == FRAME_ANON:
-                store64(slot, pte & ~PTE_D)
-        va = next_table(m, root, base + PMD_SIZE, end)
-    store64(m + M_FLUSH, 1)
-    return 1
-
-
-@export("i64(i64,i64,i64,i64)")
-def zap_cache_pages(m: int, mm: int, start: int, end: int) -> int:
-    """Remove the page-cache pages of [start, end) and leave private copies: 1, or 0 when out of frames."""
-    if own_range(m, mm, start, end, 1) == 0:
-        return 0
-    root = load64(mm + MM_ROOT)
-    va = next_table(m, root, start, end)
-    while va < end:
-        base = va & -PMD_SIZE
         slot = pmd_slot(m, root, va)
-        for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
-            entry = pte_slot(m, load64(slot), page)
-            pte = load64(entry)
-            if pte & PTE_P and is_cache_frame(m, (pte & PTE_FRAME) >> 12):
-                _zap_entry(m, mm, slot, entry)
-        free_table_if_empty(m, mm, slot)
+        if is_leaf(load64(slot)):
+            if action == LAZY_FREE:
+                store64(slot, load64(slot) & ~PTE_D)
+        else:
+            for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
+                entry = pte_slot(m, load64(slot), page)
+                if load64(entry) & PTE_P:
+                    _advise_entry(m, mm, slot, entry, action)
+            free_table_if_empty(m, mm, slot)
         va = next_table(m, root, base + PMD_SIZE, end)
     store64(m + M_FLUSH, 1)
     return 1
@@ -214,9 +218,9 @@ def _page_byte(m: int, pte: int, sharers: int) -> int:
     if pte & PTE_A:
         byte |= 4
     own = 2 if is_cache_frame(m, frame) else 1
-    if frame_kind(m, frame) == FRAME_ANON:
+    if frame_kind(m, frame) in (FRAME_ANON, FRAME_HUGETLB):
         byte |= 8
-    if sharers > 1 or frame_refs(m, frame) > own:
+    if sharers > 1 or page_users(m, frame) > own:
         byte |= 16
     return byte
 
@@ -224,16 +228,20 @@ def _page_byte(m: int, pte: int, sharers: int) -> int:
 @export("i64(i64,i64,i64,i64,i64)")
 def resident_pages(m: int, mm: int, start: int, end: int, out: int) -> int:
     """Write one byte a page to host address ``out``: 1 present, 2 dirty, 4 accessed, 8 anonymous, 16 mapped elsewhere
-    too, 32 the zero page. Pages without a table are 0. Returns 0."""
+    too, 32 the zero page, 64 part of a leaf, 128 in the swap area. Pages without a table are 0. Returns 0."""
     root = load64(mm + MM_ROOT)
     va = next_table(m, root, start, end)
     while va < end:
         base = va & -PMD_SIZE
         pmd = load64(pmd_slot(m, root, va))
-        sharers = frame_refs(m, (pmd & PTE_FRAME) >> 12) + pmds_shared(m, root, va)
+        leaf = is_leaf(pmd)
+        sharers = pmds_shared(m, root, va)
+        sharers += leaf_refs(m, leaf_head(pmd)) if leaf else frame_refs(m, (pmd & PTE_FRAME) >> 12)
+        byte = 64 | _page_byte(m, pmd, sharers) if leaf else 0
         for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
-            pte = load64(pte_slot(m, pmd, page))
-            if pte & PTE_P:
-                store8(out + ((page - start) >> PAGE_SHIFT), _page_byte(m, pte, sharers))
+            if not leaf:
+                pte = load64(pte_slot(m, pmd, page))
+                byte = _page_byte(m, pte, sharers) if pte & PTE_P else (128 if pte else 0)
+            store8(out + ((page - start) >> PAGE_SHIFT), byte)
         va = next_table(m, root, base + PMD_SIZE, end)
     return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from emu.hooks import mark_stale
 from emu.layout import ACCESS_READ, ACCESS_WRITE, M_FLUSH, M_RAM
 from emu.native import copy_bytes, export, hot, load8, load64, store8, store64
-from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_U, walk_from
+from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_U, frame_behind, walk_from
 from kernel.mm.fault import handle_fault
 from kernel.mm.layout import FAULT_DONE, FAULT_MAPERR, FAULT_RESTART, K_COPY_CODE, K_COPY_VA, MM_ROOT
 
@@ -30,7 +30,7 @@ def _translate(m: int, mm: int, va: int, access: int) -> int:
         bits |= PTE_D
     if bits != pte:
         store64(slot, bits)
-    return (pte & PTE_FRAME) | (va & (PAGE_SIZE - 1))
+    return (frame_behind(pte, va) << PAGE_SHIFT) | (va & (PAGE_SIZE - 1))
 
 
 @hot
@@ -128,4 +128,4 @@ def populate_range(m: int, mm: int, start: int, end: int) -> int:
 def physical_address(m: int, mm: int, va: int) -> int:
     """Guest-physical address behind ``va`` without faulting, whatever the page allows; -1 when no page is there."""
     slot, _ = walk_from(m, load64(mm + MM_ROOT), va)
-    return (load64(slot) & PTE_FRAME) | (va & (PAGE_SIZE - 1)) if slot else -1
+    return (frame_behind(load64(slot), va) << PAGE_SHIFT) | (va & (PAGE_SIZE - 1)) if slot else -1

@@ -15,7 +15,8 @@ import numpy as np
 
 from emu.memory import Reservation
 from kernel.errno import ENOMEM, Errno
-from kernel.mm.layout import MM_BYTES, MM_VMA_COUNT, MM_VMAS, V_BYTES, VM_GROWSDOWN
+from kernel.mm import tables
+from kernel.mm.layout import MM_BYTES, MM_LEAVES, MM_VMA_COUNT, MM_VMAS, V_BYTES, VM_GROWSDOWN
 
 if TYPE_CHECKING:
     from kernel.mm.memory import KernelMemory
@@ -158,7 +159,13 @@ class VmaSet:
         """Cut the VMAs at ``start`` and ``end``, pass each part inside to ``change``, join what can be joined.
 
         ``change`` returns the new VMA, or None to remove it.
+
+        Raises:
+            Errno: ENOMEM, see :meth:`replace`, or when a 2 MiB leaf across an edge cannot be split.
         """
+        for edge in (start, end):
+            if self.slots[MM_LEAVES >> 3] and not tables.split_at.call(self.memory.m, self.address, edge):
+                raise Errno(ENOMEM)
         first, last = self.span(start, end)
         parts: list[Row] = []
         for row in self.slice(first, last):
