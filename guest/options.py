@@ -98,6 +98,10 @@ _OPTIONS = (
     click.option("--memory", type=Size(), default=default_memory, metavar="SIZE",
                  help="The guest's RAM: a number with K, M or G. The host pays only for what is touched.  "
                       "[default: 4G, or 3/4 of the host's if that is less]"),
+    click.option("--swap", type=Size(), metavar="SIZE",
+                 help="Let pages go to a swap file of SIZE, in the temporary directory, when the RAM is full."),
+    click.option("--hugepages", type=click.IntRange(0, 1 << 20), default=0, metavar="N",
+                 help="Put N pages of 2 MiB into the pool for MAP_HUGETLB (vm.nr_hugepages)."),
     click.option("--timeout", type=Seconds(), metavar="SEC",
                  help="End everything after SEC seconds, with exit status 124."),
     click.option("--no-aslr", is_flag=True, help="Load programs, stacks and mappings at fixed addresses."),
@@ -105,7 +109,8 @@ _OPTIONS = (
                  help="Check all invariants of memory after every kernel entry. Slow; for tests."),
 )
 #: The names under which make_options() of guest.runner takes them; --env is apart.
-GUEST_FIELDS = ("odf", "odf_level", "root", "writable", "cwd", "memory", "timeout", "no_aslr", "paranoid")
+GUEST_FIELDS = ("odf", "odf_level", "root", "writable", "cwd", "memory", "swap", "hugepages", "timeout",
+                "no_aslr", "paranoid")
 
 
 def guest_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -61,12 +61,12 @@ def closed_streams() -> dict[str, int]:
 
 
 def make_options(odf: bool, odf_level: int, root: str, writable: Sequence[str], cwd: str | None, memory: int,
-                 timeout: float | None, no_aslr: bool, paranoid: bool) -> Options:
+                 swap: int | None, hugepages: int, timeout: float | None, no_aslr: bool, paranoid: bool) -> Options:
     """Options of the kernel from those of the command line."""
     from kernel.kernel import Options
 
-    return Options(root=root, writable=list(writable), memory_bytes=memory, aslr=not no_aslr, odf=odf,
-                   odf_level=odf_level, paranoid=paranoid, timeout_s=timeout, cwd=cwd)
+    return Options(root=root, writable=list(writable), memory_bytes=memory, swap_bytes=swap or 0, hugepages=hugepages,
+                   aslr=not no_aslr, odf=odf, odf_level=odf_level, paranoid=paranoid, timeout_s=timeout, cwd=cwd)
 
 
 def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Session], Callable[[], object]] | None,
@@ -94,7 +94,7 @@ def guarded(work: Callable[[], int]) -> int:
         # Until the session takes over, Ctrl-C ends us as it ends any program, and not with Python's traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        from guest.session import CompileError, EngineError, HostInterruptError, LaunchError
+        from guest.session import CompileError, EngineError, HostInterruptError, LaunchError, SwapError
     except ImportError as error:
         say(f"{str(error).strip().splitlines()[-1]}: is Forkyard installed completely? (pip install .)")
         return _debug(FAILED)
@@ -116,6 +116,9 @@ def guarded(work: Callable[[], int]) -> int:
     except CompileError as error:
         say(f"the machine could not be compiled: {str(error).strip().splitlines()[-1]}")
         return _debug(FAILED)
+    except SwapError as error:
+        say(str(error))
+        return FAILED
     except EngineError as error:
         say(f"the CPU engine failed: {error}")
         return _debug(FAILED)

@@ -42,13 +42,14 @@ from kernel.mm.layout import (
     K_TABLES_SHARED,
     K_USED,
 )
+from kernel.mm.swap import SwapError
 
 if TYPE_CHECKING:
     from kernel.events import Events
     from kernel.task.task import Task
 
 __all__ = ["CompileError", "Completed", "EngineError", "HostInterruptError", "LaunchError", "Options", "Session",
-           "Stats", "run"]
+           "Stats", "SwapError", "run"]
 
 #: As timeout(1).
 TIMED_OUT = 124
@@ -100,6 +101,7 @@ class Session:
         CompileError: the hot code could not be compiled (first run).
         EngineError: the engine does not work on this host, or the host has no memory for it.
         Errno: the root directory or a writable path cannot be opened.
+        SwapError: there is no room for a swap file of that size.
         MemoryError: the host does not let us reserve the guest's memory.
     """
 

@@ -15,6 +15,7 @@ from kernel.mm.mmap import MIN_ADDRESS
 
 if TYPE_CHECKING:
     from kernel.kernel import Kernel
+    from kernel.mm.memory import KernelMemory
 
 _INT_MAX = 2**31 - 1
 
@@ -189,7 +190,8 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "vm.mmap_min_addr": Setting(MIN_ADDRESS, low=0),
         "vm.mmap_rnd_bits": Setting(28, 0o600, low=28, high=32),
         "vm.mmap_rnd_compat_bits": Setting(8, 0o600, low=8, high=16),
-        "vm.nr_hugepages": Setting(0, low=0),
+        "vm.nr_hugepages": Setting(
+            low=0, read=lambda: str(kernel.memory.pool_pages), write=_resize_pool(kernel.memory)),
         "vm.nr_overcommit_hugepages": Setting(0, low=0),
         "vm.oom_dump_tasks": boolean(1),
         "vm.oom_kill_allocating_task": boolean(0),
@@ -242,6 +244,19 @@ def _file_nr(kernel: Kernel) -> str:
     return f"{sum(len(table) for table in tables.values())}\t0\t9223372036854775807"
 
 
+def _resize_pool(memory: KernelMemory) -> Callable[[bytes], None]:
+    def resize(data: bytes) -> None:
+        try:
+            pages = int(data.split(b"\0")[0].split()[0], 0)
+        except (ValueError, IndexError):
+            raise Errno(EINVAL) from None
+        if pages < 0:
+            raise Errno(EINVAL)
+        memory.resize_pool(pages)
+
+    return resize
+
+
 def _drop_caches(kernel: Kernel) -> Callable[[bytes], None]:
     def drop(data: bytes) -> None:
         try:
@@ -250,7 +265,7 @@ def _drop_caches(kernel: Kernel) -> Callable[[bytes], None]:
             raise Errno(EINVAL) from None
         if not 1 <= value <= 4:
             raise Errno(EINVAL)
-        if value & 1 and kernel.memory.reclaim is not None:
-            kernel.memory.reclaim()
+        if value & 1:
+            kernel.memory.drop_caches()
 
     return drop

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from emu.paging import PTE_PS
 from kernel.errno import EFAULT, EINVAL, EIO, ESRCH, Errno
 from kernel.fs.proc_entry import check_access
 from kernel.fs.seqfile import GeneratedFile, SeekableFile
@@ -24,13 +25,15 @@ _T = TypeVar("_T")
 
 PAGE = 4096
 PAGE_KB = 4
+HUGE = 1 << 21
 _PATH_COLUMN = 73
 """Where the name starts in /proc/<pid>/maps."""
 
 # page bytes of kernel.mm.unmap.resident_pages
-_PRESENT, _DIRTY, _ACCESSED, _ANON, _SHARED, _ZERO_PAGE = 1, 2, 4, 8, 16, 32
+_PRESENT, _DIRTY, _ACCESSED, _ANON, _SHARED, _ZERO_PAGE, _LEAF, _SWAPPED = 1, 2, 4, 8, 16, 32, 64, 128
 
 PM_PRESENT = 1 << 63
+PM_SWAP = 1 << 62
 PM_FILE = 1 << 61
 PM_MMAP_EXCLUSIVE = 1 << 56
 PM_SOFT_DIRTY = 1 << 55
@@ -45,7 +48,8 @@ _VM_FLAG_NAMES = (
     (layout.VM_READ, "rd"), (layout.VM_WRITE, "wr"), (layout.VM_EXEC, "ex"), (layout.VM_SHARED, "sh"),
     (layout.VM_MAYREAD, "mr"), (layout.VM_MAYWRITE, "mw"), (layout.VM_MAYEXEC, "me"), (layout.VM_MAYSHARE, "ms"),
     (layout.VM_GROWSDOWN, "gd"), (layout.VM_LOCKED, "lo"), (layout.VM_DONTCOPY, "dc"), (layout.VM_DONTEXPAND, "de"),
-    (layout.VM_ACCOUNT, "ac"), (layout.VM_NORESERVE, "nr"), (layout.VM_WIPEONFORK, "wf"), (layout.VM_DONTDUMP, "dd"),
+    (layout.VM_ACCOUNT, "ac"), (layout.VM_NORESERVE, "nr"), (layout.VM_HUGETLB, "ht"),
+    (layout.VM_WIPEONFORK, "wf"), (layout.VM_DONTDUMP, "dd"),
     (layout.VM_HUGEPAGE, "hg"), (layout.VM_NOHUGEPAGE, "nh"), (layout.VM_MERGEABLE, "mg"),
 )  # fmt: skip
 
@@ -94,14 +98,24 @@ def smaps(reader: Task, task: Task) -> bytes:
     for vma in task.mm.vma_rows():
         out.append(maps_line(vma))
         size_kb = (vma.end - vma.start) // 1024
-        lines = [_kb("Size", size_kb), _kb("KernelPageSize", PAGE_KB), _kb("MMUPageSize", PAGE_KB)]
+        page_kb = 2048 if vma.flags & layout.VM_HUGETLB else PAGE_KB
+        lines = [_kb("Size", size_kb), _kb("KernelPageSize", page_kb), _kb("MMUPageSize", page_kb)]
         counts = count_pages(task.mm, vma)
         lines += [_kb(name, counts.get(name, 0)) for name in _COUNTS]
-        lines.append("THPeligible:           0")
+        lines.append(f"THPeligible:    {_thp_eligible(task.mm, vma):8}")
         flags = "".join(f"{name} " for bit, name in _VM_FLAG_NAMES if vma.flags & bit)
         lines.append(f"VmFlags: {flags}")
         out.append(("\n".join(lines) + "\n").encode())
     return b"".join(out)
+
+
+def _thp_eligible(mm: AddressSpace, vma: Vma) -> int:
+    """1 where a first write gets a 2 MiB page (kernel.mm.fault)."""
+    mode = mm.memory.memory.get(layout.K_THP)
+    wanted = vma.flags & layout.VM_HUGEPAGE if mode == layout.THP_MADVISE else mode == layout.THP_ALWAYS
+    first = -(-vma.start // HUGE) * HUGE
+    fits = first + HUGE <= vma.end and vma.file is None and not vma.shared and not vma.flags & layout.VM_HUGETLB
+    return int(bool(wanted) and fits and not mm.thp_disabled and not vma.flags & layout.VM_NOHUGEPAGE)
 
 
 def smaps_rollup(reader: Task, task: Task) -> bytes:
@@ -122,7 +136,11 @@ def smaps_rollup(reader: Task, task: Task) -> bytes:
 def count_pages(mm: AddressSpace, vma: Vma) -> dict[str, float]:
     """The figures of one mapping in kB; Pss counts a page that others map too as half, for want of the number."""
     pages = np.concatenate([_EMPTY, *(mm.page_bytes(start, end) for start, end in populated(mm, vma.start, vma.end))])
+    swapped = int(np.count_nonzero(pages & _SWAPPED)) * PAGE_KB
     pages = pages[(pages & _PRESENT != 0) & (pages & _ZERO_PAGE == 0)]
+    if vma.flags & layout.VM_HUGETLB:
+        shared_kb = int(np.count_nonzero(pages & _SHARED)) * PAGE_KB
+        return {"Shared_Hugetlb": shared_kb, "Private_Hugetlb": len(pages) * PAGE_KB - shared_kb}
     shared = pages & _SHARED != 0
     dirty = (pages & _DIRTY != 0) | (pages & _ANON != 0)
     anon = pages & _ANON != 0
@@ -146,6 +164,9 @@ def count_pages(mm: AddressSpace, vma: Vma) -> dict[str, float]:
         "Private_Dirty": kb(~shared & dirty),
         "Referenced": rss,
         "Anonymous": kb(anon),
+        "AnonHugePages": kb(pages & _LEAF != 0),
+        "Swap": swapped,
+        "SwapPss": swapped,
         "Locked": pss_of["all"] if vma.flags & layout.VM_LOCKED else 0,
     }
 
@@ -166,7 +187,7 @@ def _populated(
     first, last = max(start - base, 0) >> shift, min(end - base - 1 >> shift, 511)
     for index in (np.flatnonzero(entries[first : last + 1] & np.uint64(1)) + first).tolist():
         here = base + (index << shift)
-        if shift == 21:
+        if shift == 21 or int(entries[index]) & PTE_PS:
             yield max(here, start), min(here + (1 << 21), end)
         else:
             below = int(entries[index]) >> 12 & (1 << 40) - 1
@@ -359,6 +380,7 @@ def pagemap_words(mm: AddressSpace, first: int, last: int, frames: bool = False)
     words = np.zeros(last - first, np.uint64)
     present = states & _PRESENT != 0
     words[present] |= np.uint64(PM_PRESENT)
+    words[states & _SWAPPED != 0] |= np.uint64(PM_SWAP)
     words[present & (states & (_ANON | _ZERO_PAGE) == 0)] |= np.uint64(PM_FILE)
     words[present & (states & (_SHARED | _ZERO_PAGE) == 0)] |= np.uint64(PM_MMAP_EXCLUSIVE)
     if frames:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.clock import NSEC_PER_TICK, group_times_ns, task_times_ns
+from kernel.mm import hugetlb
 from kernel.task import rlimit
 from kernel.task.cred import may_access
 from kernel.task.pid import parent_pid
@@ -61,7 +62,8 @@ def status(reader: Task, task: Task) -> str:
     ]
     if task.mm is not None:
         lines += _memory_lines(task)
-        lines += ["CoreDumping:\t0", "THP_enabled:\t0", "untag_mask:\t0xffffffffffffffff"]
+        lines += ["CoreDumping:\t0", f"THP_enabled:\t{int(not task.mm.thp_disabled)}",
+                  "untag_mask:\t0xffffffffffffffff"]
     lines += _signal_lines(task)
     lines += [
         f"CapInh:\t{cred.cap_inheritable:016x}",
@@ -93,8 +95,8 @@ def _memory_lines(task: Task) -> list[str]:
         ("VmHWM", max(stats.peak_rss, stats.rss)), ("VmRSS", stats.rss), ("RssAnon", stats.rss_anon),
         ("RssFile", stats.rss_file), ("RssShmem", stats.rss_shmem), ("VmData", stats.data_vm),
         ("VmStk", stats.stack_vm), ("VmExe", min(text_pages, stats.exec_vm)),
-        ("VmLib", max(stats.exec_vm - text_pages, 0)), ("VmPTE", stats.vm_pte_pages), ("VmSwap", 0),
-        ("HugetlbPages", 0),
+        ("VmLib", max(stats.exec_vm - text_pages, 0)), ("VmPTE", stats.vm_pte_pages), ("VmSwap", stats.swapped),
+        ("HugetlbPages", 512 * hugetlb.pages_in_use(mm)),
     )  # fmt: skip
     return [f"{name}:\t{pages * PAGE_KB:8} kB" for name, pages in rows]
 

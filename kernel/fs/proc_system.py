@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel.clock import NSEC_PER_SEC, NSEC_PER_TICK, task_times_ns
 from kernel.memory_info import committed_pages, memory_info
+from kernel.mm.swap import NAME
 from kernel.task.loadavg import load_average, running
 
 if TYPE_CHECKING:
@@ -68,23 +69,26 @@ def meminfo(task: Task) -> str:
     zero = 0
     rows: tuple[tuple[str, int], ...] = (
         ("MemTotal", info.total), ("MemFree", info.free), ("MemAvailable", info.available), ("Buffers", zero),
-        ("Cached", info.cached), ("SwapCached", zero), ("Active", info.anon + info.shmem), ("Inactive", info.file),
+        ("Cached", info.cached), ("SwapCached", info.swap_cached), ("Active", info.anon + info.shmem),
+        ("Inactive", info.file),
         ("Active(anon)", info.anon + info.shmem), ("Inactive(anon)", zero), ("Active(file)", zero),
-        ("Inactive(file)", info.file), ("Unevictable", zero), ("Mlocked", zero), ("SwapTotal", zero),
-        ("SwapFree", zero), ("Zswap", zero), ("Zswapped", zero), ("Dirty", info.dirty), ("Writeback", zero),
+        ("Inactive(file)", info.file), ("Unevictable", zero), ("Mlocked", zero), ("SwapTotal", info.swap_total),
+        ("SwapFree", info.swap_free), ("Zswap", zero), ("Zswapped", zero), ("Dirty", info.dirty), ("Writeback", zero),
         ("AnonPages", info.anon), ("Mapped", info.mapped), ("Shmem", info.shmem), ("KReclaimable", zero),
         ("Slab", zero), ("SReclaimable", zero), ("SUnreclaim", zero), ("KernelStack", 4 * len(kernel.tasks)),
         ("PageTables", info.page_tables), ("SecPageTables", zero), ("NFS_Unstable", zero), ("Bounce", zero),
         ("WritebackTmp", zero), ("CommitLimit", commit_limit), ("Committed_AS", committed_pages(kernel)),
     )  # fmt: skip
     tail = (
-        ("VmallocTotal", 34359738367), ("VmallocUsed", 0), ("VmallocChunk", 0), ("Percpu", 0), ("AnonHugePages", 0),
+        ("VmallocTotal", 34359738367), ("VmallocUsed", 0), ("VmallocChunk", 0), ("Percpu", 0),
+        ("AnonHugePages", info.anon_huge * PAGE_KB),
         ("ShmemHugePages", 0), ("ShmemPmdMapped", 0), ("FileHugePages", 0), ("FilePmdMapped", 0), ("Balloon", 0),
     )  # fmt: skip
     lines = [f"{name + ':':<16}{pages * PAGE_KB:8} kB" for name, pages in rows]
     lines += [f"{name + ':':<16}{value:8} kB" for name, value in tail]
-    lines += [f"{name + ':':<16}{0:8}" for name in ("HugePages_Total", "HugePages_Free", "HugePages_Rsvd")]
-    lines += ["HugePages_Surp: " + f"{0:8}", "Hugepagesize:       2048 kB", "Hugetlb:               0 kB"]
+    pool = (("Total", info.pool_total), ("Free", info.pool_free), ("Rsvd", info.pool_promised), ("Surp", 0))
+    lines += [f"{'HugePages_' + name + ':':<16}{pages:8}" for name, pages in pool]
+    lines += ["Hugepagesize:       2048 kB", f"Hugetlb:        {info.pool_total * 2048:8} kB"]
     direct_kb = info.total * PAGE_KB
     lines += [f"DirectMap4k:    {direct_kb % 2048:8} kB", f"DirectMap2M:    {direct_kb // 2048 * 2048:8} kB",
               f"DirectMap1G:    {0:8} kB"]  # fmt: skip
@@ -134,6 +138,7 @@ def loadavg(task: Task) -> str:
 def vmstat(task: Task) -> str:
     """/proc/vmstat: the counters that exist here."""
     info = memory_info(task.kernel)
+    swap = task.kernel.memory.swap
     minor = major = 0
     for space in task.kernel.memory.spaces.values():
         stats = space.stats()
@@ -145,10 +150,22 @@ def vmstat(task: Task) -> str:
         "nr_active_anon": info.anon + info.shmem, "nr_inactive_file": info.file, "nr_active_file": 0,
         "nr_unevictable": 0, "nr_anon_pages": info.anon, "nr_mapped": info.mapped, "nr_file_pages": info.cached,
         "nr_dirty": info.dirty, "nr_writeback": 0, "nr_shmem": info.shmem, "nr_page_table_pages": info.page_tables,
-        "pgpgin": 0, "pgpgout": 0, "pswpin": 0, "pswpout": 0, "pgfault": minor + major, "pgmajfault": major,
+        "pgpgin": 0, "pgpgout": 0, "pswpin": swap.pages_in if swap else 0,
+        "pswpout": swap.pages_out if swap else 0, "pgfault": minor + major, "pgmajfault": major,
         "oom_kill": 0,
     }  # fmt: skip
     return "".join(f"{name} {value}\n" for name, value in rows.items())
+
+
+def swaps(task: Task) -> str:
+    """/proc/swaps: sizes in kB (swap_show)."""
+    text = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+    swap = task.kernel.memory.swap
+    if swap is None:
+        return text
+    name, size, used = NAME.decode(), swap.total_pages * PAGE_KB, swap.used_pages * PAGE_KB
+    return text + f"{name:<40}file\t\t{size}\t{'' if size >= 10_000_000 else chr(9)}{used}\t" \
+                  f"{'' if used >= 10_000_000 else chr(9)}-2\n"
 
 
 def add_system_files(root: PseudoDir, kernel: Kernel) -> None:
@@ -168,5 +185,5 @@ def add_system_files(root: PseudoDir, kernel: Kernel) -> None:
     root.text("misc", "")
     root.text("modules", "")
     root.text("partitions", "major minor  #blocks  name\n\n")
-    root.text("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")
+    root.file("swaps", swaps)
     root.file("version", lambda task: kernel.uts.proc_version())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EINVAL, Errno
 from kernel.fs.seqfile import PseudoDir, PseudoSuperBlock
+from kernel.mm.layout import K_THP, THP_ALWAYS, THP_MADVISE, THP_NEVER
 
 if TYPE_CHECKING:
     from kernel.fs.inode import StatFs
@@ -18,6 +20,7 @@ SYSFS_ROOT_INO = 1
 _CPU = "devices/system/cpu"
 _NODE = "devices/system/node"
 _THP = "kernel/mm/transparent_hugepage"
+_THP_MODES = {"always": THP_ALWAYS, "madvise": THP_MADVISE, "never": THP_NEVER}
 _TEXTS = {
     f"{_CPU}/kernel_max": "0\n",
     f"{_CPU}/offline": "\n",
@@ -47,9 +50,8 @@ _TEXTS = {
     f"{_THP}/hpage_pmd_size": "2097152\n",
     f"{_THP}/use_zero_page": "0\n",
 }
-#: Files that offer words and show the chosen one in brackets; there are no huge pages to have.
+#: Files that offer words and show the chosen one in brackets, without effect.
 _CHOICES = {
-    f"{_THP}/enabled": "always madvise never",
     f"{_THP}/defrag": "always defer defer+madvise madvise never",
     f"{_THP}/shmem_enabled": "always within_size advise never deny force",
 }
@@ -84,14 +86,18 @@ class SysFs(PseudoDir):
         for path, words in _CHOICES.items():
             choice = _Choice(words.split())
             self.file(path, choice.show, choice.store, 0o644)
+        thp = _Choice(["always", "madvise", "never"], "madvise", lambda word: memory.set(K_THP, _THP_MODES[word]))
+        memory = kernel.memory.memory
+        self.file(f"{_THP}/enabled", thp.show, thp.store, 0o644)
 
 
 class _Choice:
-    """One of several words; what is written is kept, and has no effect."""
+    """One of several words; ``changed`` is called with what is written."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], chosen: str = "never", changed: Callable[[str], None] | None = None) -> None:
         self.words = words
-        self.chosen = "never"
+        self.chosen = chosen
+        self.changed = changed
 
     def show(self, task: Task) -> str:
         return " ".join(f"[{word}]" if word == self.chosen else word for word in self.words) + "\n"
@@ -101,3 +107,5 @@ class _Choice:
         if word not in self.words:
             raise Errno(EINVAL)
         self.chosen = word
+        if self.changed is not None:
+            self.changed(word)

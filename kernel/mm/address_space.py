@@ -16,7 +16,7 @@ from emu.paging import PAGE_SIZE
 from kernel.errno import ENOMEM, Errno
 from kernel.mm import fork, hugetlb, unmap
 from kernel.mm.inspection import Inspection, Stats, Vma
-from kernel.mm.layout import MM_ROOT, MM_STACK_LIMIT, V_FLAGS, VM_DONTCOPY, VM_LOCKED, VM_RESERVED
+from kernel.mm.layout import MM_ROOT, MM_STACK_LIMIT, MM_THP_DISABLED, V_FLAGS, VM_DONTCOPY, VM_LOCKED, VM_RESERVED
 from kernel.mm.pagecache import PageCache
 from kernel.mm.uaccess import UserAccess
 from kernel.mm.vma import VmaSet
@@ -74,6 +74,15 @@ class AddressSpace(UserAccess, Inspection):
         """Physical address of the PML4."""
         return self.slots[MM_ROOT >> 3]
 
+    @property
+    def thp_disabled(self) -> bool:
+        """No 2 MiB pages without the pool here (PR_SET_THP_DISABLE); fork copies it, execve keeps it."""
+        return self.slots[MM_THP_DISABLED >> 3] != 0
+
+    @thp_disabled.setter
+    def thp_disabled(self, value: bool) -> None:
+        self.slots[MM_THP_DISABLED >> 3] = value
+
     # -- life ------------------------------------------------------------------------------------------------------
 
     def fork(self, odf: bool) -> AddressSpace:
@@ -88,7 +97,7 @@ class AddressSpace(UserAccess, Inspection):
             child.vmas.copy_from(self.vmas, _without_dontcopy)
             for name in ("use_odf", "odf_level", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk",
                          "start_stack", "arg_start", "arg_end", "env_start", "env_end", "mmap_base", "auxv", "exe",
-                         "peak_vm", "dumpable"):
+                         "peak_vm", "dumpable", "thp_disabled"):
                 setattr(child, name, getattr(self, name))
             child.slots[MM_STACK_LIMIT >> 3] = self.slots[MM_STACK_LIMIT >> 3]
             while not fork.fork_tables.call(self.memory.m, self.mm, child.mm, level):

@@ -54,13 +54,15 @@ from kernel.mm.layout import (
     K_MAPPINGS,
     K_MM,
     K_PAGES_COPIED,
+    K_THP,
     K_ZERO,
+    MM_LEAVES,
     MM_MAJOR,
     MM_MINOR,
-    MM_LEAVES,
     MM_ROOT,
     MM_STACK_GREW,
     MM_STACK_LIMIT,
+    MM_THP_DISABLED,
     MM_VMA_COUNT,
     MM_VMAS,
     MP_BYTES,
@@ -71,6 +73,9 @@ from kernel.mm.layout import (
     MP_ZERO_FILL,
     STACK_GUARD_GAP,
     SWAPPED,
+    THP_ALWAYS,
+    THP_MADVISE,
+    THP_NEVER,
     V_BYTES,
     V_END,
     V_FLAGS,
@@ -81,6 +86,7 @@ from kernel.mm.layout import (
     VM_GROWSDOWN,
     VM_HUGEPAGE,
     VM_HUGETLB,
+    VM_NOHUGEPAGE,
     VM_READ,
     VM_RESERVED,
     VM_SHARED,
@@ -295,6 +301,15 @@ def _hugetlb_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
 
 
 @hot
+def _wants_huge(m: int, mm: int, flags: int) -> bool:
+    """A mapping with VM_* ``flags`` gets 2 MiB pages where they fit (thp_vma_allowable_order)."""
+    mode = THP_NEVER if load64(mm + MM_THP_DISABLED) else load64(m + K_THP)
+    if mode == THP_ALWAYS:
+        return flags & VM_NOHUGEPAGE == 0
+    return mode == THP_MADVISE and flags & VM_HUGEPAGE != 0
+
+
+@hot
 def _leaf_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
     """What a 2 MiB page can do about a fault: a FAULT_* code, or -1 when small pages must deal with it."""
     flags = load64(vma + V_FLAGS)
@@ -312,7 +327,7 @@ def _leaf_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
                 store64(slot, pmd | PTE_W | PTE_D | PTE_A)
                 return FAULT_DONE
         return -1
-    if pmd == 0 and write and flags & VM_HUGEPAGE and load64(vma + V_MAPPING) == 0 and (
+    if pmd == 0 and write and _wants_huge(m, mm, flags) and load64(vma + V_MAPPING) == 0 and (
             inside_vma(load64(vma + V_START), load64(vma + V_END), va)):
         slot = make_pmd_slot(m, mm, va)
         if slot == 0:
@@ -351,7 +366,7 @@ def handle_fault(m: int, mm: int, va: int, access: int) -> int:
         return FAULT_ACCERR
     if write == 0 and _mapped_for_reading(m, pmd_slot(m, load64(mm + MM_ROOT), va), va):
         return FAULT_DONE
-    if flags & (VM_HUGETLB | VM_HUGEPAGE) or load64(mm + MM_LEAVES) != 0:
+    if flags & (VM_HUGETLB | VM_HUGEPAGE) or load64(mm + MM_LEAVES) != 0 or load64(m + K_THP) == THP_ALWAYS:
         code = _hugetlb_fault(m, mm, vma, va, write) if flags & VM_HUGETLB else _leaf_fault(m, mm, vma, va, write)
         if code >= 0:
             if code <= FAULT_RESTART:

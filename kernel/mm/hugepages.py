@@ -86,12 +86,10 @@ def page_users(m: int, frame: int) -> int:
 @hot
 def leaf_is_sole(m: int, head: int) -> bool:
     """One leaf maps the 2 MiB page, and no table maps a part of it."""
-    if leaf_refs(m, head) != 1:
-        return False
+    parts = 0
     for frame in range(head, head + ENTRIES):
-        if frame_refs(m, frame) != 0:
-            return False
-    return True
+        parts += frame_refs(m, frame)
+    return leaf_refs(m, head) == 1 and parts == 0
 
 
 @hot

@@ -41,6 +41,8 @@ K_HUGE_FREE, K_HUGE_FREE_COUNT = M_KERNEL + 22 * 8, M_KERNEL + 23 * 8
 K_POOL, K_POOL_FREE, K_POOL_RESERVED = (M_KERNEL + n * 8 for n in range(24, 27))
 #: 2 MiB leaves split into tables; leaves filled by faults.
 K_LEAVES_SPLIT, K_LEAVES_FILLED = M_KERNEL + 27 * 8, M_KERNEL + 28 * 8
+#: Who gets 2 MiB pages without the pool: nobody, VM_HUGEPAGE mappings, all but VM_NOHUGEPAGE ones (THP_*).
+K_THP = M_KERNEL + 45 * 8
 #: The blocks of all live address spaces (int64), and how many there are.
 K_SPACES, K_SPACE_COUNT = M_KERNEL + 29 * 8, M_KERNEL + 30 * 8
 #: The swap area: host address of its first page, its number of slots (0: none; slot 0 is never used).
@@ -70,6 +72,8 @@ FRAME_ZEROED = 0x20
 FRAME_DIRTY = 0x40
 FRAME_KIND = 0x0F
 
+THP_NEVER, THP_MADVISE, THP_ALWAYS = range(3)
+
 # -- counters --------------------------------------------------------------------------------------------------------
 # Byte offsets in a table's row (int16): pages by kind in columns FRAME_ANON … SWAPPED, entries that are not zero, the
 # scan's last round.
@@ -94,6 +98,8 @@ MM_STACK_LIMIT = 10 * 8
 MM_MINOR, MM_MAJOR, MM_STACK_GREW = 11 * 8, 12 * 8, 13 * 8
 #: The highest value that the resident pages have had.
 MM_PEAK = 14 * 8
+#: Not 0: no 2 MiB pages but the pool's (PR_SET_THP_DISABLE).
+MM_THP_DISABLED = 15 * 8
 MM_BYTES = 16 * 8
 
 # -- a VMA row -------------------------------------------------------------------------------------------------------

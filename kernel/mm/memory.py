@@ -31,11 +31,13 @@ from kernel.mm.layout import (
     K_REFS,
     K_SPACE_COUNT,
     K_SPACES,
+    K_THP,
     K_USED,
     K_ZERO,
     MP_BYTES,
     PC_BYTES,
     TC_BYTES,
+    THP_MADVISE,
 )
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class KernelMemory:
         memory.set(K_LIMIT, count)
         memory.set(K_FRESH, FIRST_FRAME)
         memory.set(K_ZERO, ZERO_FRAME)
+        memory.set(K_THP, THP_MADVISE)
         self.kind[:FIRST_FRAME] = FRAME_RESERVED
         self.refs[:FIRST_FRAME] = 1
         self.mappings: list[Mapping | None] = [None]
@@ -112,6 +115,11 @@ class KernelMemory:
     @property
     def total_frames(self) -> int:
         return self.memory.frames
+
+    @property
+    def backed_frames(self) -> int:
+        """Pages that RAM and swap area together can hold."""
+        return self.total_frames + (self.swap.total_pages if self.swap is not None else 0)
 
     @property
     def used_frames(self) -> int:
@@ -144,9 +152,11 @@ class KernelMemory:
 
     def reclaim(self) -> bool:
         """Drop cached file pages that can be read again, else swap pages out; returns whether that freed any."""
-        if sum(cache.drop_clean() for cache in list(self.caches)) > 0:
-            return True
-        return self.swap is not None and self.swap.reclaim()
+        return self.drop_caches() > 0 or (self.swap is not None and self.swap.reclaim())
+
+    def drop_caches(self) -> int:
+        """Free clean pages of files that nobody maps; returns how many (/proc/sys/vm/drop_caches)."""
+        return sum(cache.drop_clean() for cache in list(self.caches))
 
     def put(self, frame: int) -> None:
         """Drop one reference to a frame."""

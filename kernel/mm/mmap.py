@@ -101,7 +101,7 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
             cache.released = True
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
-    elif cache is None and mm.memory.overcommit_memory != 1 and size >> PAGE_SHIFT > mm.memory.total_frames:
+    elif cache is None and mm.memory.overcommit_memory != 1 and size >> PAGE_SHIFT > mm.memory.backed_frames:
         # The heuristic of overcommit mode 0: refuse what could never be there.
         raise Errno(ENOMEM)
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and mm.vmas.overlapping(address, address + size):
@@ -288,7 +288,7 @@ def brk(mm: AddressSpace, address: int, data_limit: int) -> int:
             # The next mapping must keep the distance of a stack guard if it is a stack.
             if mm.vmas.overlapping(old_end, new_end + PAGE_SIZE):
                 return mm.brk
-            if new_end - old_end > mm.memory.total_frames << PAGE_SHIFT and mm.memory.overcommit_memory != 1:
+            if new_end - old_end > mm.memory.backed_frames << PAGE_SHIFT and mm.memory.overcommit_memory != 1:
                 return mm.brk
             flags = VM_READ | VM_WRITE | _ANY | mm.default_flags
             mm.vmas.insert(Row(old_end, new_end, flags))

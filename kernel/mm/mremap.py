@@ -70,7 +70,7 @@ def _check(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, l
         raise Errno(EAGAIN)
     if (mm.total_vm << PAGE_SHIFT) + grown > vm_limit:
         raise Errno(ENOMEM)
-    if grown >> PAGE_SHIFT > mm.memory.total_frames and mm.memory.overcommit_memory != 1:
+    if grown >> PAGE_SHIFT > mm.memory.backed_frames and mm.memory.overcommit_memory != 1:
         raise Errno(ENOMEM)
 
 

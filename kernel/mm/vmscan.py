@@ -43,7 +43,6 @@ from kernel.mm.layout import (
     TC_ENTRIES,
     TC_ROUND,
     V_BYTES,
-    V_END,
     V_FLAGS,
     V_START,
     VM_LOCKED,

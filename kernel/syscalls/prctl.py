@@ -283,13 +283,13 @@ def _get_tid_address(task: Task, address: int, *_: int) -> None:
 @_option(42)
 def _get_thp_disable(task: Task, *args: int) -> int:
     _nothing_else(*args)
-    return int(task.group.thp_disabled)
+    return int(task.mm.thp_disabled)
 
 
 @_option(41)
 def _set_thp_disable(task: Task, value: int, *rest: int) -> None:
     _nothing_else(*rest)
-    task.group.thp_disabled = bool(value)
+    task.mm.thp_disabled = bool(value)
 
 
 @_option(47)

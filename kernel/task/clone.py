@@ -191,7 +191,6 @@ def _copy_group(task: Task, tgid: int, args: CloneArgs) -> ThreadGroup:
         controlling_tty=own.controlling_tty,
         dumpable=own.dumpable,
         oom_score_adj=own.oom_score_adj,
-        thp_disabled=own.thp_disabled,
         membarrier=own.membarrier,
     )  # fmt: skip
     if parent is not None:

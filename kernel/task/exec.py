@@ -274,6 +274,7 @@ def _replace_image(task: Task, mm: AddressSpace, found: _Binary, arguments: Argu
     task_exit.kill_other_threads(task, 0)  # do_group_exit: threads that an execve ends have status 0
     _become_leader(task)
     mm.use_odf = task.mm.use_odf if task.mm is not None else kernel.options.odf
+    mm.thp_disabled = task.mm is not None and task.mm.thp_disabled
     mm.odf_level = task.mm.odf_level if task.mm is not None else kernel.options.odf_level
     task_exit.release_memory(task)
     task.mm = mm

@@ -73,8 +73,6 @@ class ThreadGroup:
     is_child_subreaper: bool = False
     controlling_tty: Any = None
     dumpable: int = 1
-    thp_disabled: bool = False
-    """PR_SET_THP_DISABLE; kept for those who ask."""
     membarrier: int = 0
     """The MEMBARRIER_CMD_REGISTER_* that were called."""
     oom_score_adj: int = 0
