@@ -8,24 +8,40 @@
 
 A 2 MiB leaf has no table: both kinds give the child a leaf as well and take W from both.
 Classic fork looks at every present entry; fork on demand looks at one PMD entry where the other looks at 512. At level
-2 it shares PMD tables in the same way and looks at one PUD entry for a GiB, if no VMA there is the parent's alone.
+2 it shares PMD tables in the same way and looks at one PUD entry for a GiB. Both work by the GiB where no VMA there is
+the parent's alone, and by the table elsewhere.
 """
 
 from __future__ import annotations
 
 from emu.layout import M_FLUSH
-from emu.native import export, hot, load64, store64
-from emu.paging import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, PTE_W, PUD_SIZE, pmd_slot, pud_slot
+from emu.native import copy_bytes, export, hot, load64, store64
+from emu.paging import (
+    ENTRIES,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PMD_SIZE,
+    PTE_FRAME,
+    PTE_P,
+    PTE_PS,
+    PTE_W,
+    PUD_SIZE,
+    pmd_slot,
+    pud_slot,
+)
 from kernel.mm.counts import count_entry, count_leaf, count_pmds, count_table
-from kernel.mm.frames import add_refs, frame_kind
+from kernel.mm.frames import add_refs, frame_address, frame_kind
 from kernel.mm.hugepages import add_leaf, is_leaf, leaf_head
 from kernel.mm.layout import (
     K_FORK_ENTRIES,
+    K_PMD_COUNTS,
     K_TABLES_SHARED,
     K_ZERO,
     MM_ROOT,
+    MM_UPPER,
     MM_VMA_COUNT,
     MM_VMAS,
+    PC_BYTES,
     SWAPPED,
     V_BYTES,
     V_END,
@@ -94,6 +110,39 @@ def _share_leaf(m: int, child: int, source: int, va: int) -> int:
 
 
 @hot
+def _share_tables(m: int, child: int, source: int, va: int) -> int:
+    """Let the child point at all tables and 2 MiB pages below the parent's PUD entry ``source``: 1, or 0 when out of
+    frames. It gets a PMD table of its own, with the parent's entries and counters."""
+    target = make_pmd_slot(m, child, va & -PUD_SIZE)
+    if target == 0:
+        return 0
+    old = (load64(source) & PTE_FRAME) >> 12
+    new = (load64(pud_slot(m, load64(child + MM_ROOT), va)) & PTE_FRAME) >> 12
+    entries = frame_address(m, old)
+    shared = 0
+    for i in range(ENTRIES):
+        pmd = load64(entries + i * 8)
+        if pmd & PTE_P == 0:
+            continue
+        if pmd & PTE_PS:
+            add_leaf(m, leaf_head(pmd))
+        else:
+            add_refs(m, (pmd & PTE_FRAME) >> 12, 1)
+        # Below a PMD table that is itself shared this takes W from every sharer: they get it back as after any fork.
+        store64(entries + i * 8, pmd & ~PTE_W)
+        store64(target + i * 8, pmd & ~PTE_W)
+        shared += 1
+    counts = load64(m + K_PMD_COUNTS)
+    copy_bytes(counts + new * PC_BYTES, counts + old * PC_BYTES, PC_BYTES)
+    count_pmds(m, child, new, 1)
+    # The PMD table itself was counted when it was made.
+    store64(child + MM_UPPER, load64(child + MM_UPPER) - 1)
+    store64(m + K_TABLES_SHARED, load64(m + K_TABLES_SHARED) + shared)
+    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + shared)
+    return 1
+
+
+@hot
 def _share_pmds(m: int, child: int, source: int, va: int) -> int:
     """Let the child point at the parent's PMD table, with all PTE tables below: 1, or 0 when out of frames."""
     target = make_pud_slot(m, child, va)
@@ -105,6 +154,8 @@ def _share_pmds(m: int, child: int, source: int, va: int) -> int:
     store64(source, pud)
     store64(target, pud)
     count_pmds(m, child, frame, 1)
+    store64(m + K_TABLES_SHARED, load64(m + K_TABLES_SHARED) + 1)
+    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + 1)
     return 1
 
 
@@ -123,21 +174,19 @@ def _has_private_part(mm: int, first: int, base: int, size: int) -> int:
 
 
 @hot
-def _fork_gigabyte(m: int, parent: int, child: int, row: int, va: int) -> int:
-    """Share the PMD table for ``va`` if that can be done: 1 when it is shared (now or already), 0 if not, -1 if out of
-    frames."""
+def _fork_gigabyte(m: int, parent: int, child: int, row: int, va: int, level: int) -> int:
+    """Share what is below the PUD entry for ``va`` if that can be done as a whole: 1 when the child has it (now or
+    already), 0 if not, -1 if out of frames."""
     base = va & -PUD_SIZE
     source = pud_slot(m, load64(parent + MM_ROOT), va)
     target = pud_slot(m, load64(child + MM_ROOT), va)
-    if target != 0 and load64(target) & PTE_P:
-        return 1 if load64(target) & PTE_FRAME == load64(source) & PTE_FRAME else 0
     if _has_private_part(parent, row, base, PUD_SIZE):
         return 0
-    if _share_pmds(m, child, source, va) == 0:
-        return -1
-    store64(m + K_TABLES_SHARED, load64(m + K_TABLES_SHARED) + 1)
-    store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + 1)
-    return 1
+    if target != 0 and load64(target) & PTE_P:
+        # An earlier VMA in the same GiB has done it.
+        return 1
+    done = _share_pmds(m, child, source, va) if level > 1 else _share_tables(m, child, source, va)
+    return 1 if done else -1
 
 
 @hot
@@ -179,7 +228,7 @@ def fork_tables(m: int, parent: int, child: int, level: int) -> int:
         va = next_table(m, root, load64(vma + V_START), end)
         while va < end:
             behind = (va & -PMD_SIZE) + PMD_SIZE
-            whole = _fork_gigabyte(m, parent, child, row, va) if level > 1 else 0
+            whole = _fork_gigabyte(m, parent, child, row, va, level) if level else 0
             if whole < 0:
                 return 0
             if whole > 0:

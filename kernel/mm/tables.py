@@ -280,12 +280,16 @@ def own_range(m: int, mm: int, start: int, end: int, whole: int) -> int:
     while va < end:
         base = va & -PMD_SIZE
         gigabyte = va & -PUD_SIZE
+        if whole == 0 and start <= gigabyte and gigabyte + PUD_SIZE <= end:
+            # The PMD table will go with all that is below.
+            va = next_table(m, root, gigabyte + PUD_SIZE, end)
+            continue
         inside = start <= base and base + PMD_SIZE <= end
         if whole != 0 and inside and is_leaf(load64(pmd_slot(m, root, va))):
             slot = make_pmd_slot(m, mm, va)
         elif whole != 0 or not inside:
             slot = own_table(m, mm, va)
-        elif pmds_shared(m, root, va) and (start > gigabyte or gigabyte + PUD_SIZE > end):
+        elif pmds_shared(m, root, va):
             # The table will be dropped from a PMD table that stays.
             slot = make_pmd_slot(m, mm, va)
         else:

@@ -64,11 +64,8 @@ def _zap_entry(m: int, mm: int, table: int, slot: int) -> None:
 
 
 @hot
-def _drop_table(m: int, mm: int, slot: int) -> None:
-    """Clear a PMD entry: a shared table loses a sharer and no entry is looked at, a private one goes with its pages."""
-    table = (load64(slot) & PTE_FRAME) >> 12
-    store64(slot, 0)
-    count_table(m, mm, slot, table, -1)
+def _put_table(m: int, table: int) -> None:
+    """A shared table loses a sharer and no entry is looked at, a private one goes with its pages."""
     if add_refs(m, table, -1) > 0:
         return
     entries = frame_address(m, table)
@@ -87,6 +84,15 @@ def _drop_table(m: int, mm: int, slot: int) -> None:
 
 
 @hot
+def _drop_table(m: int, mm: int, slot: int) -> None:
+    """Clear a PMD entry that points at a table."""
+    table = (load64(slot) & PTE_FRAME) >> 12
+    store64(slot, 0)
+    count_table(m, mm, slot, table, -1)
+    _put_table(m, table)
+
+
+@hot
 def _drop_leaf(m: int, mm: int, slot: int) -> None:
     """Clear a PMD entry that maps 2 MiB itself."""
     head = leaf_head(load64(slot))
@@ -97,11 +103,20 @@ def _drop_leaf(m: int, mm: int, slot: int) -> None:
 
 @hot
 def _drop_pmds(m: int, mm: int, slot: int) -> None:
-    """Clear the PUD entry of a shared PMD table: it loses a sharer, and nothing below is looked at."""
+    """Clear a PUD entry: a shared PMD table loses a sharer and no entry is looked at, a private one goes with all."""
     frame = (load64(slot) & PTE_FRAME) >> 12
     store64(slot, 0)
     count_pmds(m, mm, frame, -1)
-    add_refs(m, frame, -1)
+    if add_refs(m, frame, -1) > 0:
+        return
+    entries = frame_address(m, frame)
+    for i in range(ENTRIES):
+        pmd = load64(entries + i * 8)
+        if is_leaf(pmd):
+            put_leaf(m, leaf_head(pmd))
+        elif pmd & PTE_P:
+            _put_table(m, (pmd & PTE_FRAME) >> 12)
+    free_frame(m, frame)
 
 
 @hot
@@ -113,11 +128,11 @@ def zap_tables(m: int, mm: int, start: int, end: int) -> int:
     va = next_table(m, root, start, end)
     while va < end:
         base = va & -PMD_SIZE
+        gigabyte = va & -PUD_SIZE
         slot = pmd_slot(m, root, va)
-        if pmds_shared(m, root, va):
-            # own_range has left only those shared that the range covers whole.
+        if start <= gigabyte and gigabyte + PUD_SIZE <= end:
             _drop_pmds(m, mm, pud_slot(m, root, va))
-            base = (va & -PUD_SIZE) + PUD_SIZE - PMD_SIZE
+            base = gigabyte + PUD_SIZE - PMD_SIZE
         elif is_leaf(load64(slot)):
             # own_range has split those that the range covers in part.
             _drop_leaf(m, mm, slot)
