@@ -19,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guest.fuzz.afl_command import Job, launch
+from guest.fuzz.forkpoint import ForkPoint
 
 BURN_S = 2.0
 
@@ -35,8 +36,9 @@ class FakeServer:
     def __exit__(self, *_: object) -> None:
         """Nothing to end."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> ForkPoint:
         """It stands at its fork point already."""
+        return ForkPoint("entry", 0, "at its first line")
 
     def run(self, stop_fd: int | None = None) -> int:
         data = self.job.input.fetch()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: What AFL++ takes when neither the user nor the launcher says another size (config.h, MAP_SIZE).
 DEFAULT_MAP_BYTES = 65536
 _MIN_MAP_BYTES = 64
+FIRST_READ = "first-read"
+#: How AFL++'s QEMU mode is told to run a function again and again without a fork.
+_PERSISTENT = ("AFL_QEMU_PERSISTENT_ADDR", "AFL_QEMU_SNAPSHOT")
 
 
 class SetupError(Exception):
@@ -67,12 +70,12 @@ def launch(argv: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any],
     def run() -> int:
         try:
             job = make_job(argv, env, how, has_fuzzer)
+            return _serve(job, (make_server or _real_server)(job, {**how, "streams": streams}))
         except SetupError as error:
             say(str(error))
             if has_fuzzer and error.code is not None:
                 protocol.say_error(error.code)
             return FAILED
-        return _serve(job, {**how, "streams": streams}, make_server or _real_server)
 
     return guarded(run)
 
@@ -85,6 +88,9 @@ def make_job(argv: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any]
     """
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         raise SetupError("address space is limited: leave out -m of afl-fuzz (ulimit -v), and give --memory instead")
+    for name in env:
+        if name.startswith(_PERSISTENT):
+            say(f"{name} is not supported, and not needed: --fork-at ADDRESS forks there for each input")
     coverage = _attach("__AFL_SHM_ID", protocol.FS_ERROR_SHMAT)
     map_size = _map_size(env, coverage)
     source, words, shared = _input(list(argv), how.get("input_file"), has_fuzzer)
@@ -145,27 +151,41 @@ def _all_of_stdin() -> bytes:
 
 def _real_server(job: Job, how: Mapping[str, Any]) -> ForkServer:
     from guest.fuzz.forkserver import ForkServer
-    from guest.fuzz.options import session_fields
+    from guest.fuzz.options import coverage_variables, session_fields
     from guest.session import Options
+    from kernel.coverage import from_environment
 
+    coverage = None
+    if job.coverage is not None:
+        try:
+            coverage = from_environment({**os.environ, **coverage_variables(how)}, job.coverage.address, job.map_size,
+                                        threads=not how["no_threads"], children=not how["no_children"])
+        except ValueError as error:
+            raise SetupError(str(error)) from None
+    fork_at = how["fork_at"]
+    if fork_at == FIRST_READ:
+        # Without a fuzzer nothing is forked, and nothing needs to be found out before.
+        fork_at = os.environ.get("AFL_ENTRYPOINT", FIRST_READ if job.has_fuzzer else "entry")
     options = Options(**session_fields(how), **how["streams"])
-    return ForkServer(options, job.argv, env=job.env, fork_at=how["fork_at"], fork=how["fork"], input=job.input,
-                      on_notice=say)
+    return ForkServer(options, job.argv, env=job.env, fork_at=fork_at, fork=how["fork"], input=job.input,
+                      coverage=coverage, on_notice=say)
 
 
-def _serve(job: Job, how: Mapping[str, Any], make_server: MakeServer) -> int:
+def _serve(job: Job, server: ForkServer) -> int:
     from guest.fuzz.forkpoint import ForkPointError
     from guest.fuzz.input import InputError
     from guest.session import LaunchError
 
-    with make_server(job, how) as server:
+    with server:
         try:
-            server.prepare()
+            point = server.prepare()
         except (LaunchError, ForkPointError) as error:
             say(str(error))
             if job.has_fuzzer and isinstance(error, LaunchError) and job.coverage is not None:
                 job.coverage.view[:4] = protocol.EXEC_FAIL_SIG.to_bytes(4, "little")
             return error.status if isinstance(error, LaunchError) else FAILED
+        if job.has_fuzzer:
+            say(f"{protocol.PARKED}{point.where}")
         try:
             if job.has_fuzzer and protocol.say_hello(_hello(job)):
                 protocol.serve(server)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from guest.environment import as_given
-from guest.fuzz.options import fuzz_options
+from guest.fuzz.options import coverage_options, fuzz_options
 from guest.options import Seconds
 from guest.runner import leave
 
@@ -67,6 +67,7 @@ def _target(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(context_settings=_PROGRAM)
 @fuzz_options
+@coverage_options
 @click.option("--input", "input_file", metavar="FILE",
               help="The file that holds the input, where it cannot be told from @@: for afl-fuzz -f, give --input @@.")
 @_target
@@ -105,6 +106,7 @@ def afl(argv: tuple[str, ...], **how: Any) -> None:
 @click.option("--afl", "more", type=Words(), multiple=True, metavar="OPTIONS",
               help="More options for afl-fuzz, such as '-p explore -F DIR' (repeatable).")
 @fuzz_options
+@coverage_options
 @_target
 def fuzz(argv: tuple[str, ...], **given: Any) -> None:
     """Fuzz PROGRAM with AFL++: check the set-up, start afl-fuzz --jobs times, and show how it goes.
@@ -122,4 +124,4 @@ def fuzz(argv: tuple[str, ...], **given: Any) -> None:
     wishes = Wishes(more=words, seconds=None if seconds is None else max(1, round(seconds)),
                     **{name: given.pop(name) for name in ("seeds", "out", "jobs", "join", "map_size", "timeout_ms",
                                                           "dictionaries")})
-    leave(fuzz(argv, wishes, given, ()))
+    leave(fuzz(argv, wishes, given))

@@ -23,6 +23,7 @@ from guest.fuzz.protocol import (
     FS_OPT_ENABLED,
     FS_OPT_ERROR,
     FS_OPT_SHDMEM_FUZZ,
+    PARKED,
     SHDMEM_ANSWER,
     STATUS_FD,
 )
@@ -150,10 +151,11 @@ class Driver:
         """CPU time that the launcher has used so far."""
         return time.clock_gettime(~self.pid << 3 | _CPUCLOCK_SCHED)
 
-    def errors(self) -> str:
-        """What the launcher wrote to stderr."""
+    def messages(self) -> list[str]:
+        """The lines that the launcher wrote to stderr."""
         self._errors.seek(0)
-        return self._errors.read().decode(errors="replace").strip()
+        text = self._errors.read().decode(errors="replace")
+        return [line.removeprefix("forkyard: ") for line in text.splitlines() if line.strip()]
 
     def wait(self, limit_s: float = START_LIMIT_S) -> int:
         """The wait(2) status of the launcher, which has been told to end.
@@ -228,5 +230,5 @@ class Driver:
             raise self._failure("the launcher has ended") from None
 
     def _failure(self, text: str) -> DriverError:
-        said = self.errors()
-        return DriverError(f"{text}{': ' + said if said else ''}")
+        said = "; ".join(line for line in self.messages() if not line.startswith(PARKED))
+        return DriverError(f"{text}: {said}" if said else text)

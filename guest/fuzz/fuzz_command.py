@@ -46,16 +46,15 @@ class Wishes:
     """Further words for every afl-fuzz."""
 
 
-def fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launcher_words: Sequence[str]) -> int:
+def fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> int:
     """Run a campaign; returns the exit status: 0 when it ended as it was told to.
 
     Args:
-        how: the values of fuzz_options().
-        launcher_words: further options of ``forkyard afl``.
+        how: the values of fuzz_options() and coverage_options().
     """
     for signo in _ENDING:
         signal.signal(signo, _interrupt)
-    return guarded(lambda: _fuzz(argv, wishes, how, launcher_words))
+    return guarded(lambda: _fuzz(argv, wishes, how))
 
 
 def _interrupt(signo: int, frame: FrameType | None) -> None:
@@ -63,10 +62,10 @@ def _interrupt(signo: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launcher_words: Sequence[str]) -> int:
+def _fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> int:
     console = Console(highlight=False)
     try:
-        plan = make_plan(argv, wishes, how, launcher_words)
+        plan = make_plan(argv, wishes, how)
         trial = _try(plan, wishes)
     except SetupProblem as problem:
         say(str(problem))
@@ -84,7 +83,7 @@ def _fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launcher_
         return FAILED
 
 
-def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launcher_words: Sequence[str]) -> Plan:
+def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> Plan:
     """Check what can be checked without running anything.
 
     Raises:
@@ -102,7 +101,8 @@ def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any], launc
         more += ["-t", wishes.timeout_ms]
     if wishes.seconds is not None:
         more += ["-V", str(wishes.seconds)]
-    target = [*setup.launcher(), "afl", *fuzz_options.words(how), *launcher_words, "--", *argv]
+    words = fuzz_options.words(how, fuzz_options.fuzz_options, fuzz_options.coverage_options)
+    target = [*setup.launcher(), "afl", *words, "--", *argv]
     return Plan(afl, wishes.seeds, wishes.out, target, wishes.jobs, wishes.join, wishes.map_size, more)
 
 
@@ -113,8 +113,7 @@ def _try(plan: Plan, wishes: Wishes) -> Trial | None:
 
 
 def _show_trial(console: Console, trial: Trial) -> None:
-    console.print(f"Ready after {trial.ready_s:.2f} s, {trial.parked}." if trial.parked else
-                  f"Ready after {trial.ready_s:.2f} s.", style="green")
+    console.print(f"Ready after {trial.ready_s:.2f} s; parked: {trial.parked}.", style="green", markup=False)
     console.print(f"{trial.runs} runs of seeds: {trial.edges} edges, {trial.run_s * 1e3:.2g} ms the fastest.")
     for warning in trial.warnings:
         console.print(f"Note: {warning}", style="yellow", markup=False)
@@ -191,7 +190,8 @@ def summary(campaign: Campaign, seconds: float) -> Group:
     rows = [*parts.items(), ("together", total)] if len(parts) > 1 else list(parts.items())
     for name, one in rows:
         stability = "" if one.stability is None else f"{one.stability:g} %"
-        cells = (f"{one.executions:,}", f"{one.per_second:,.0f}", f"{one.corpus:,}", f"{one.edges:,}", stability, str(one.crashes), str(one.hangs))
+        cells = (f"{one.executions:,}", f"{one.per_second:,.0f}", f"{one.corpus:,}", f"{one.edges:,}", stability,
+                 str(one.crashes), str(one.hangs))
         table.add_row(name, *cells, style="bold" if name == "together" else "")
     news = Text(f"Last new path: {since(total.last_find)}." if total.last_find else "")
     return Group(table, *([news] if news.plain else []))
@@ -203,6 +203,6 @@ def _show_next(console: Console, plan: Plan, argv: Sequence[str], how: Mapping[s
         console.print("No crashes so far. The same command again goes on from here.")
         return
     console.print("\nCrashes: look at them with", style="bold")
-    inputs = " ".join(f"{shlex.quote(str(folder))}/id*" for folder in folders)
-    words = shlex.join(["forkyard", "crash", *fuzz_options.words(how), "--", *argv])
-    console.print(f"  {words} {inputs}", markup=False, soft_wrap=True)
+    inputs = [word for folder in folders for word in ("-i", str(folder))]
+    command = shlex.join(["forkyard", "crash", *inputs, *fuzz_options.words(how), "--", *argv])
+    console.print(f"  {command}", markup=False, soft_wrap=True)

@@ -26,6 +26,16 @@ _OPTIONS = (
                  help="The program's RAM: a number with K, M or G. The host pays only for what is touched.  "
                       "[default: 2G, or 3/8 of the host's if that is less]"),
 )
+_COVERAGE_OPTIONS = (
+    click.option("--inst-libs", is_flag=True,
+                 help="Code of shared libraries counts as covered, too (AFL_INST_LIBS=1)."),
+    click.option("--inst-ranges", metavar="RANGES",
+                 help="Code that counts besides the program's: 0x1000-0x2000 or names of files, with commas "
+                      "(AFL_QEMU_INST_RANGES)."),
+    click.option("--exclude-ranges", metavar="RANGES", help="Code that does not count (AFL_QEMU_EXCLUDE_RANGES)."),
+    click.option("--no-threads", is_flag=True, help="What further threads of the program do does not count."),
+    click.option("--no-children", is_flag=True, help="What processes that the program makes do does not count."),
+)
 #: The names under which fuzz_options() passes them.
 FUZZ_FIELDS = ("fork_at", "fork", "seed", "memory", *GUEST_FIELDS)
 
@@ -37,24 +47,39 @@ def fuzz_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def coverage_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what counts as covered."""
+    for option in reversed(_COVERAGE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def coverage_variables(how: Mapping[str, Any]) -> dict[str, str]:
+    """AFL++'s variables for the values of coverage_options(); what is left at its default is left out."""
+    asked = {"AFL_INST_LIBS": "1" if how.get("inst_libs") else None, "AFL_QEMU_INST_RANGES": how.get("inst_ranges"),
+             "AFL_QEMU_EXCLUDE_RANGES": how.get("exclude_ranges")}
+    return {name: value for name, value in asked.items() if value}
+
+
 def session_fields(how: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of ``guest.session.Options`` for the values of fuzz_options()."""
     return {"root": how["root"], "cwd": how["cwd"], "odf_level": how["odf_level"], "aslr": not how["no_aslr"],
             "paranoid": how["paranoid"], "memory_bytes": how["memory"], "seed": how["seed"], "deterministic": True}
 
 
-def words(how: Mapping[str, Any]) -> list[str]:
-    """The options on a command line again; those left at their defaults are left out."""
+def words(how: Mapping[str, Any], *groups: Callable[[Callable[..., Any]], Any]) -> list[str]:
+    """Options on a command line again, by default those of fuzz_options(); without those left at their defaults."""
     given: list[str] = []
 
     def holder() -> None:
         """Carries the options."""
 
+    for add in groups or (fuzz_options,):
+        add(holder)
     context = click.Context(click.Command("none"))
-    for parameter in fuzz_options(holder).__click_params__:  # type: ignore[attr-defined]
+    for parameter in holder.__click_params__:  # type: ignore[attr-defined]
         value = how[parameter.name]
-        if not isinstance(parameter, click.Option) or \
-                value in (parameter.get_default(context), None, False, ()):
+        if not isinstance(parameter, click.Option) or value in (parameter.get_default(context), None, False, ()):
             continue
         name = parameter.opts[-1]
         for one in value if parameter.multiple else (value,):

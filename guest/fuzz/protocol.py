@@ -28,6 +28,8 @@ FS_OPT_MAX_MAPSIZE = 1 << 23
 #: What the fuzzer answers when it has taken the offer to keep test cases in shared memory.
 SHDMEM_ANSWER = FS_OPT_ENABLED | FS_OPT_SHDMEM_FUZZ
 FS_ERROR_MAP_SIZE, FS_ERROR_SHM_OPEN, FS_ERROR_SHMAT = 1, 4, 8
+#: How the launcher's line on stderr begins that says where the program stands.
+PARKED = "parked: "
 #: Written to the start of the map, it says that the program cannot be executed.
 EXEC_FAIL_SIG = 0xFEE1DEAD
 

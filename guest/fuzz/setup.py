@@ -19,6 +19,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from guest.fuzz.driver import START_LIMIT_S, Driver, DriverError
+from guest.fuzz.protocol import PARKED
 
 AFL = "afl-fuzz"
 #: What afl-fuzz takes as a seed (config.h, MAX_FILE).
@@ -179,12 +180,12 @@ def try_seeds(command: Sequence[str], seeds: Sequence[Path], map_size: int, limi
                     elif outcomes[0].status & 0x7F:
                         warnings.append(f"{seed.name}: crashes the program (signal {outcomes[0].status & 0x7F}); "
                                         "afl-fuzz leaves it out")
-                said = driver.errors()
+                said = driver.messages()
         except (DriverError, OSError) as error:
-            raise SetupProblem(str(error).replace("forkyard: ", "")) from None
+            raise SetupProblem(str(error)) from None
     if not touched:
         raise SetupProblem("the program touches no edge that counts after its fork point: with its code in a library, "
                            "try --inst-libs; else --fork-at main")
-    lines = [line.removeprefix("forkyard: ") for line in said.splitlines()]
-    return Trial(ready_s, next((line for line in lines if line.startswith("parked")), ""), len(seconds), min(seconds),
-                 len(touched), [*(line for line in lines if not line.startswith("parked")), *warnings])
+    parked = next((line.removeprefix(PARKED) for line in said if line.startswith(PARKED)), "")
+    notices = [line for line in said if not line.startswith(PARKED)]
+    return Trial(ready_s, parked, len(seconds), min(seconds), len(touched), [*notices, *warnings])
