@@ -259,22 +259,22 @@ class Finder:
                 park(caller)
                 return True
             # A child or thread of it: step over.
-            _break_at(cpu, ())
+            cpu.break_at(())
             cpu.run(1)
-            _break_at(cpu, (address,))
+            cpu.break_at((address,))
             return False
 
         if before_syscall is not None:
             scheduler.before_syscall = look
         if address is not None:
             scheduler.on_stop = on_stop
-            _break_at(cpu, (address,))
+            cpu.break_at((address,))
         try:
             in_time = self._run()
         finally:
             scheduler.before_syscall = scheduler.on_stop = None
             if address is not None:
-                _break_at(cpu, ())
+                cpu.break_at(())
         if reached or name is None:
             return in_time
         if not in_time:
@@ -323,18 +323,3 @@ def _auxiliary(task: Task, key: int) -> int:
 
 def _ending(status: int) -> str:
     return f"signal {status & 0x7F}" if status & 0x7F else f"exit status {status >> 8 & 0xFF}"
-
-
-def _break_at(cpu: Any, addresses: tuple[int, ...]) -> None:
-    """Until Cpu has it."""
-    if hasattr(cpu, "break_at"):
-        cpu.break_at(addresses)
-        return
-    import ctypes
-
-    control = cpu.library.c.uc_ctl
-    array = (ctypes.c_uint64 * max(1, len(addresses)))(*addresses)
-    for arguments in ((ctypes.c_uint32(6 | 2 << 26 | 1 << 30), array, ctypes.c_size_t(len(addresses))),
-                      (ctypes.c_uint32(10 | 1 << 30),)):
-        cpu.library.check(control(cpu.uc, *arguments), "uc_ctl")
-    cpu.flush()

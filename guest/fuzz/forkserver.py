@@ -117,7 +117,6 @@ class ForkServer:
             self._file.use_as_stdin(first.files)
         finder = Finder(self.kernel, self._run_in_time, self._file.inode)
         self._task, self.fork_point = finder.find(self.fork_at)
-        self._task.mm.use_odf = self.session.options.odf
         if self.fork_point.notice is not None:
             self._notice(self.fork_point.notice)
         return self.fork_point
