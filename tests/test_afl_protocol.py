@@ -268,8 +268,7 @@ def test_launcher_is_killed(tmp_path: Path, moment: str, signo: int) -> None:
         driver.wait_ready()
         driver.run(b"x")
         if moment == "running":
-            driver._store(b"sleep")
-            driver.ask()
+            driver.begin(b"sleep")
         os.kill(driver.pid, signo)
         assert driver.wait() == signo
         assert eventually(lambda: not alive(driver.sentinel)), "the sentinel is left behind"
@@ -284,8 +283,7 @@ def test_fuzzer_is_gone(tmp_path: Path, moment: str) -> None:
             driver.wait_ready()
             driver.run(b"x")
         if moment == "running":
-            driver._store(b"sleep")
-            driver.ask()
+            driver.begin(b"sleep")
         driver.hang_up()
         driver.wait(SECONDS)
         assert not driver.sentinel or eventually(lambda: not alive(driver.sentinel))

@@ -20,6 +20,7 @@ from guest.runner import FAILED, closed_streams, guarded, say
 if TYPE_CHECKING:
     from guest.fuzz.forkserver import ForkServer
     from guest.fuzz.input import InputSource
+    from kernel.coverage import CoverageOptions
 
 #: What AFL++ takes when neither the user nor the launcher says another size (config.h, MAP_SIZE).
 DEFAULT_MAP_BYTES = 65536
@@ -151,24 +152,34 @@ def _all_of_stdin() -> bytes:
 
 def _real_server(job: Job, how: Mapping[str, Any]) -> ForkServer:
     from guest.fuzz.forkserver import ForkServer
-    from guest.fuzz.options import coverage_variables, session_fields
+    from guest.fuzz.options import session_fields
     from guest.session import Options
-    from kernel.coverage import from_environment
 
-    coverage = None
-    if job.coverage is not None:
-        try:
-            coverage = from_environment({**os.environ, **coverage_variables(how)}, job.coverage.address, job.map_size,
-                                        threads=not how["no_threads"], children=not how["no_children"])
-        except ValueError as error:
-            raise SetupError(str(error)) from None
     fork_at = how["fork_at"]
     if fork_at == FIRST_READ:
         # Without a fuzzer nothing is forked, and nothing needs to be found out before.
         fork_at = os.environ.get("AFL_ENTRYPOINT", FIRST_READ if job.has_fuzzer else "entry")
     options = Options(**session_fields(how), **how["streams"])
     return ForkServer(options, job.argv, env=job.env, fork_at=fork_at, fork=how["fork"], input=job.input,
-                      coverage=coverage, on_notice=say)
+                      coverage=_coverage(job, how), on_notice=say)
+
+
+def _coverage(job: Job, how: Mapping[str, Any]) -> CoverageOptions | None:
+    """What counts; None without a map.
+
+    Raises:
+        SetupError: a range cannot be read.
+    """
+    if job.coverage is None:
+        return None
+    from guest.fuzz.options import coverage_variables
+    from kernel.coverage import from_environment
+
+    try:
+        return from_environment({**os.environ, **coverage_variables(how)}, job.coverage.address, job.map_size,
+                                threads=not how["no_threads"], children=not how["no_children"])
+    except ValueError as error:
+        raise SetupError(str(error)) from None
 
 
 def _serve(job: Job, server: ForkServer) -> int:

@@ -118,12 +118,8 @@ class Driver:
         Raises:
             DriverError: the launcher has ended, or does not answer.
         """
-        if self._map is not None:
-            self._map.view[:] = bytes(self._map.size)
-        self._store(data)
         started = time.perf_counter()
-        self._write(self._was_killed)
-        self.sentinel = self._read(START_LIMIT_S, "name a process")
+        self.begin(data)
         timed_out = not select.select([self._status], [], [], limit_s)[0]
         if timed_out:
             os.kill(self.sentinel, signal.SIGKILL)
@@ -142,8 +138,15 @@ class Driver:
                 os.close(fd)
         self._command = self._status = -1
 
-    def ask(self) -> None:
-        """Ask for a run and do not wait for it."""
+    def begin(self, data: bytes) -> None:
+        """Ask for a run and do not wait for its end.
+
+        Raises:
+            DriverError: the launcher has ended, or does not answer.
+        """
+        if self._map is not None:
+            self._map.view[:] = bytes(self._map.size)
+        self._store(data)
         self._write(self._was_killed)
         self.sentinel = self._read(START_LIMIT_S, "name a process")
 
