@@ -116,7 +116,7 @@ class AddressSpace(UserAccess, Inspection):
         self.memory.remove_space(self)
         hugetlb.release_all(self)
         unmap.free_tables.call(self.memory.m, self.mm)
-        self.vmas.replace(0, self.vmas.count, [])
+        self.vmas.clear()
         self.memory.trim()
 
     def until_memory(self, operation: Any, *args: int) -> None:
@@ -173,8 +173,10 @@ class AddressSpace(UserAccess, Inspection):
 
 
 def _without_dontcopy(rows: np.ndarray) -> np.ndarray:
-    rows = rows[(rows[:, V_FLAGS >> 3] & VM_DONTCOPY) == 0]
+    flags = rows[:, V_FLAGS >> 3]
+    if not (flags & (VM_DONTCOPY | VM_LOCKED | VM_RESERVED)).any():
+        return rows
     # Locks are not inherited (mlock(2)), nor are pages that the pool has promised.
-    rows[:, V_FLAGS >> 3] &= ~(VM_LOCKED | VM_RESERVED)
-    return rows
+    flags &= ~(VM_LOCKED | VM_RESERVED)
+    return rows[flags & VM_DONTCOPY == 0]
 

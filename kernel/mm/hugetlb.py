@@ -83,7 +83,7 @@ def discard(mm: AddressSpace, row: Row, start: int, end: int) -> None:
 
 def release_all(mm: AddressSpace) -> None:
     """The address space is at its end."""
-    if (mm.vmas.rows[:, V_FLAGS >> 3] & VM_RESERVED).any():
+    if mm.memory.pool_pages and (mm.vmas.rows[:, V_FLAGS >> 3] & VM_RESERVED).any():
         unreserve(mm, list(mm.vmas), 0, 1 << 47)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: /proc/sys/vm/max_map_count.
 MAX_MAP_COUNT = 65530
 _COLUMNS = V_BYTES // 8
+_SMALL = 1024
 
 
 @dataclass(slots=True)
@@ -69,9 +70,11 @@ class VmaSet:
         self.count = 0
 
     def _allocate(self, capacity: int) -> None:
-        reservation = Reservation(capacity * V_BYTES)
-        self.array = reservation.array(np.int64)[: capacity * _COLUMNS].reshape(-1, _COLUMNS)
-        self.slots[MM_VMAS >> 3] = reservation.address
+        # A mapping of its own, touched as it fills, is for those with many; the others must be quick to make.
+        flat = np.zeros(capacity * _COLUMNS, np.int64) if capacity <= _SMALL else Reservation(
+            capacity * V_BYTES).array(np.int64)[: capacity * _COLUMNS]
+        self.array = flat.reshape(-1, _COLUMNS)
+        self.slots[MM_VMAS >> 3] = flat.__array_interface__["data"][0]
 
     @property
     def rows(self) -> np.ndarray:
@@ -206,12 +209,21 @@ class VmaSet:
         self.array[: len(rows)] = rows
         self.count = len(rows)
         self.slots[MM_VMA_COUNT >> 3] = self.count
-        numbers, uses = np.unique(rows[:, 3], return_counts=True)
-        for number, n in zip(numbers.tolist(), uses.tolist(), strict=True):
+        self._use_mappings(1)
+
+    def clear(self) -> None:
+        """Remove all rows (exit_mmap)."""
+        self._use_mappings(-1)
+        self.count = 0
+        self.slots[MM_VMA_COUNT >> 3] = 0
+
+    def _use_mappings(self, change: int) -> None:
+        mappings = self.memory.mappings
+        for number in self.rows[:, 3].tolist():
             if number:
-                mapping = self.memory.mappings[number]
+                mapping = mappings[number]
                 assert mapping is not None
-                mapping.use(n)
+                mapping.use(change)
 
     def free_area(self, size: int, bottom: int, top: int) -> int | None:
         """The highest hole of ``size`` bytes between ``bottom`` and ``top`` (top-down search), or None."""
