@@ -176,3 +176,17 @@ def server(size: int, tables: tuple[int, ...], best: bool, **how: Any) -> None:
     from guest.bench.server import ServerExperiment
 
     _run(ServerExperiment(best, size, tables), **how)
+
+
+@bench.command()
+@_with(*_EXPERIMENT, *_FORMS)
+def fuzz(best: bool, **how: Any) -> None:
+    """Runs per second of fuzzed programs.
+
+    A tiny static program, readelf, and one that fills 1 GiB before its fork point, with on-demand and with classic
+    fork: by the CPU time of the launcher under a driver that does nothing else, and under afl-fuzz; natively with
+    afl-fuzz -n beside it. Then where the time of one run goes. A round takes about two minutes.
+    """
+    from guest.bench.fuzz import FuzzExperiment
+
+    _run(FuzzExperiment(best), **how)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, ClassVar
 
-from guest.bench.measure import Outcome, Times
+from guest.bench.measure import Outcome, Times, observe
 
 CLASSIC, ODF1, ODF2, HOST = "classic", "odf 1", "odf 2", "host"
 #: Who takes part, and as what session; None is the host itself.
@@ -109,6 +109,17 @@ class Experiment(ABC):
     @abstractmethod
     def runs(self) -> list[Run]:
         """One round: contestants in turn, so that a disturbance meets all alike."""
+
+    def perform(self, run: Run, limit_s: float) -> Outcome:
+        """Do it: start the bench program as the contestant.
+
+        Raises:
+            MeasureError: it failed, or took longer than ``limit_s`` seconds.
+        """
+        options = SESSIONS[run.contestant]
+        if options is not None:
+            options = {**options, "memory_bytes": run.memory_bytes}
+        return observe(options, run.program, run.args, limit_s)
 
     @abstractmethod
     def take(self, run: Run, outcome: Outcome) -> str:

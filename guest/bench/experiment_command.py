@@ -8,8 +8,8 @@ from pathlib import Path
 
 from guest import markers
 from guest.bench import experiment_report as report
-from guest.bench.experiment import HOST, SESSIONS, Experiment, Run
-from guest.bench.measure import MeasureError, observe
+from guest.bench.experiment import HOST, Experiment, Run
+from guest.bench.measure import MeasureError
 from guest.bench.plot import PlotError, draw, prepare
 from guest.bench.steps import Steps, interrupted
 from guest.build import BuildError, build
@@ -85,7 +85,7 @@ def _get_ready(runs: list[Run]) -> None:
         raise MeasureError(f"the machine could not be compiled: {str(error).strip().splitlines()[-1]}") from None
     finally:
         progress.close()
-    for program in {run.program for run in runs}:
+    for program in {run.program for run in runs if run.program}:
         build(program)
 
 
@@ -107,18 +107,13 @@ def _measure(experiment: Experiment, runs: list[Run], rounds: int) -> int:
                     steps.done(run.label, "left out, for lack of memory")
                     continue
                 try:
-                    steps.done(run.label, experiment.take(run, observe(_options(run), run.program, run.args, LIMIT_S)))
+                    steps.done(run.label, experiment.take(run, experiment.perform(run, LIMIT_S)))
                 except MeasureError as error:
                     failed.add(run)
                     status = FAILED
                     experiment.notes.append(f"{run.label}: {error}")
                     steps.done(run.label, str(error))
     return status
-
-
-def _options(run: Run) -> dict[str, object] | None:
-    options = SESSIONS[run.contestant]
-    return None if options is None else {**options, "memory_bytes": run.memory_bytes}
 
 
 def free_bytes() -> int:
