@@ -24,7 +24,7 @@ _SYSTEM_FUNCTION = re.compile(
     r"assert(_fail(_base)?|_perror_fail)?|fortify_fail.*|chk_fail|stack_chk_fail(_local)?|\w+_chk|"
     r"(int_|libc_)?(malloc|free|realloc|calloc|memalign)(_check|_consolidate)?|unlink_chunk|sysmalloc|"
     r"mem(cpy|move|set|chr|cmp|pcpy|rchr)\w*|w?mem(cpy|move|set)\w*|str\w*(_sse|_avx|_evex|_generic)\w*|"
-    r"str(len|cpy|cat|cmp|chr|ncpy|ncat|ncmp|dup|nlen|stri?|casecmp)|restore_rt|terminate|rethrow|cxa_throw|"
+    r"str(len|cpy|cat|cmp|chr|ncpy|ncat|ncmp|dup|nlen|stri?|casecmp)|restore_(rt|sigs)|block_(all|app)_sigs|terminate|rethrow|cxa_throw|"
     r"start(_c|_thread)?|libc_start_\w+|clone3?)$")
 
 

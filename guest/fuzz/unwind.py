@@ -1,8 +1,8 @@
 """From the registers of a stopped thread to the frames that called it.
 
-Call frame information is believed where there is any. Without it comes the chain of frame pointers, and the top of the
-stack where a function has just been entered; at last the stack is searched for words that point behind a call. A frame
-says how it was found.
+Call frame information is believed where there is any. Without it the function's code tells what it has pushed, then
+comes the chain of frame pointers; at last the stack is searched for words that point behind a call. A frame says how it
+was found.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from guest.fuzz.unwind_cfi import CallFrames
+from guest.fuzz.unwind_code import stack_use
 from guest.fuzz.unwind_rules import RA, RBP, REGISTER_NAMES, RSP, CfiError, Rule, Rules, evaluate
 
 _MASK = (1 << 64) - 1
@@ -24,8 +25,8 @@ _SIGRETURN = bytes.fromhex("48c7c00f0000000f05")
 _UCONTEXT = {8: 0, 9: 1, 10: 2, 11: 3, 12: 4, 13: 5, 14: 6, 15: 7, 5: 8, 4: 9, 6: 10, 3: 11, 1: 12, 0: 13, 2: 14, 7: 15,
              RA: 16}
 _UCONTEXT_REGISTERS, _RT_SIGFRAME_UC = 40, 0
-_PUSH_RBP, _MOV_RBP_RSP = b"\x55", (b"\x48\x89\xe5", b"\x48\x8b\xec")
-_ENDBR64 = bytes.fromhex("f30f1efa")
+_MAX_FUNCTION_BYTES, _FRAME_BYTES, _LONGEST_INSTRUCTION = 1 << 16, 1 << 20, 15
+_SET_FRAME, _PAGE = bytes.fromhex("554889e5"), 4096
 
 
 @dataclass
@@ -35,8 +36,8 @@ class RawFrame:
     pc: int
     sp: int
     found_by: str
-    """``registers`` for the innermost, ``cfi``, ``frame pointer``, ``entry`` (return address on top of the stack) or
-    ``scan`` (a guess)."""
+    """``registers`` for the innermost, ``cfi``, ``code`` (what the function did to the stack), ``frame pointer``,
+    ``entry`` (return address on top of the stack) or ``scan`` (a guess)."""
     is_exact: bool
     """``pc`` is an instruction that was about to run; else it stands behind a call."""
     is_signal_handler_return: bool = False
@@ -171,7 +172,7 @@ def _after_bad_jump(space: Space, registers: dict[int, int], frame: RawFrame) ->
         top = space.read(registers[RSP], 8)
         if len(top) == 8 and _is_return_address(space, _WORD.unpack(top)[0]):
             return {**registers, RA: _WORD.unpack(top)[0], RSP: registers[RSP] + 8}, "entry"
-    if frame.found_by in ("registers", "cfi", "frame pointer"):
+    if frame.found_by != "scan":
         return _scan(space, registers, registers[RSP])
     return None
 
@@ -179,40 +180,67 @@ def _after_bad_jump(space: Space, registers: dict[int, int], frame: RawFrame) ->
 def _without_information(space: Space, registers: dict[int, int],
                          frame: RawFrame) -> tuple[dict[int, int], str] | None:
     start = space.function_start(frame.lookup)
-    prologue = _prologue(space, start, frame) if start is not None else None
-    if prologue is not None and frame.is_exact:
-        at = registers[RSP] + prologue
-        data = space.read(at, 8)
-        if len(data) == 8 and space.is_code(_WORD.unpack(data)[0]):
-            return {**registers, RA: _WORD.unpack(data)[0], RSP: at + 8}, "entry"
+    if start is not None and start <= frame.pc <= start + _MAX_FUNCTION_BYTES:
+        found = _by_code(space, registers, start, frame)
+        if found is not None:
+            return found
     base = registers[RBP]
     pair = space.read(base, 16)
-    if len(pair) == 16 and registers[RSP] <= base < registers[RSP] + (1 << 20):
+    if len(pair) == 16 and registers[RSP] <= base < registers[RSP] + _FRAME_BYTES:
         saved, back = struct.unpack("<QQ", pair)
-        if _is_return_address(space, back):
+        fits = _uses_frame_pointers(space, frame.pc) if start is None else _calls(space, back) in (start, None)
+        if fits and _is_return_address(space, back):
             return {**registers, RBP: saved, RA: back, RSP: base + 16}, "frame pointer"
-    return _scan(space, registers, registers[RSP])
+    return _scan(space, registers, registers[RSP], start)
 
 
-def _prologue(space: Space, start: int, frame: RawFrame) -> int | None:
-    """Bytes above the stack pointer at which the return address is, in a function that has only begun."""
-    code = space.read(start, 16)
-    at = len(_ENDBR64) if code.startswith(_ENDBR64) else 0
-    done = frame.pc - start
-    if done <= at:
-        return 0
-    if code[at:at + 1] == _PUSH_RBP and code[at + 1:at + 4] in _MOV_RBP_RSP and done <= at + 1:
-        return 8
-    return None
+def _uses_frame_pointers(space: Space, pc: int) -> bool:
+    """Do functions hereabouts begin with ``push rbp; mov rbp, rsp``?"""
+    page = pc & -_PAGE
+    return _SET_FRAME in space.read(page - _PAGE, _PAGE) + space.read(page, pc - page)
 
 
-def _scan(space: Space, registers: dict[int, int], start: int) -> tuple[dict[int, int], str] | None:
+def _by_code(space: Space, registers: dict[int, int], start: int,
+             frame: RawFrame) -> tuple[dict[int, int], str] | None:
+    """By what the function has done to the stack since it began."""
+    use = stack_use(space.read(start, frame.pc - start + _LONGEST_INSTRUCTION), start, frame.pc)
+    if use is None:
+        return None
+    cfa = registers[use.register] + use.offset & _MASK
+    if not registers[RSP] <= cfa < registers[RSP] + _FRAME_BYTES:
+        return None
+    back = space.read(cfa - 8, 8)
+    if len(back) < 8 or not _is_return_address(space, _WORD.unpack(back)[0]):
+        return None
+    caller = {**registers, RSP: cfa, RA: _WORD.unpack(back)[0]}
+    for number, offset in use.saved.items():
+        value = space.read(cfa + offset & _MASK, 8)
+        if len(value) == 8:
+            (caller[number],) = _WORD.unpack(value)
+    return caller, "code"
+
+
+def _scan(space: Space, registers: dict[int, int], start: int,
+          function: int | None = None) -> tuple[dict[int, int], str] | None:
+    """The first word on the stack that points behind a call; behind a call of ``function``, if there is one."""
     data = space.read(start & -8, 8 * _SCAN_WORDS)
+    first = None
     for index in range(len(data) // 8):
         (value,) = _WORD.unpack_from(data, 8 * index)
         if _is_return_address(space, value):
-            return {**registers, RA: value, RSP: (start & -8) + 8 * index + 8}, "scan"
-    return None
+            found = {**registers, RA: value, RSP: (start & -8) + 8 * index + 8}
+            if function is None or _calls(space, value) == function:
+                return found, "scan"
+            first = first or found
+    return (first, "scan") if first is not None else None
+
+
+def _calls(space: Space, back: int) -> int | None:
+    """What the call before a return address calls, where the instruction says it."""
+    code = space.read(back - 5, 5)
+    if len(code) < 5 or code[0] != 0xE8:
+        return None
+    return back + int.from_bytes(code[1:], "little", signed=True) & _MASK
 
 
 def _is_return_address(space: Space, address: int) -> bool:
