@@ -105,12 +105,13 @@ class ForkServer:
         Raises:
             LaunchError: it cannot be started.
             ForkPointError: it ends before the fork point, or there is no such place.
-            InputError: the input's name cannot be used in the guest.
+            InputError: the input's name cannot be used in the guest, or it cannot be read.
         """
         try:
             self._file = InputFile(self.kernel, self.input.path)
         except Errno as error:
             raise InputError(f"{self.input.path}: {os.strerror(error.code)}") from None
+        self._fetch()
         self.session.start(self.argv, self.env)
         first = self.kernel.init.threads[0]
         if self.input.path is None:

@@ -75,8 +75,10 @@ class Parked:
             Errno: ENOMEM.
         """
         task, kernel = self.task, self.kernel
+        now = kernel.clock.save()
         mm = task.mm.fork(odf)
         child = copy_task(task, task.tid, mm, _LIKE_ITS_PARENT)
+        kernel.clock.restore(now)  # a look at a virtual clock takes time
         # The guest has not called fork: no result, and nothing of the C library's own to set up anew.
         kernel.machine.cpu.set_result(child, self._rax - (self._rax >> 63 << 64))
         child.robust_list = task.robust_list
