@@ -105,7 +105,7 @@ class Blocks:
         slots[B_MACHINE >> 3] = memory.m
         slots[B_DECODE >> 3] = ctypes.cast(self._decode, ctypes.c_void_p).value or 0
         slots[B_MAP >> 3] = ctypes.addressof(self._map)
-        slots[B_BUDGET >> 3] = UNLIMITED
+        self.budget = slots[B_BUDGET >> 3] = UNLIMITED
         self.set_segments(NOTHING)
         memory.set(M_BLOCKS, self.address)
         self._hook = library.hook(uc, UC_HOOK_BLOCK, block_hook.address, self.address, first=0, last=PROGRAMS_END - 1)
@@ -134,13 +134,9 @@ class Blocks:
         """
         if last != UNLIMITED:
             self._see_all()
+        self.budget = last
         self.slots[B_BUDGET >> 3] = last
         self.slots[B_LIMIT >> 3] = 0
-
-    @property
-    def exhausted(self) -> bool:
-        """The budget has been used up."""
-        return self.slots[B_COUNT >> 3] >= self.slots[B_BUDGET >> 3]
 
     def kick(self) -> None:
         """Stop the guest before its next block; from any thread. It is stopped at once if it runs only later."""

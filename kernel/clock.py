@@ -84,6 +84,11 @@ class Clock:
             return self.monotonic_ns()
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns()
 
+    @staticmethod
+    def host_ns() -> int:
+        """The host's monotonic clock, whatever the guest's is: for limits on the emulator itself."""
+        return time.monotonic_ns()
+
     def boot_realtime_s(self) -> int:
         """The wall-clock second of the boot (``btime`` of /proc/stat)."""
         if self.virtual:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.cpu import Cpu
 from kernel import syscalls  # noqa: F401 -- fills the table
 from kernel.clock import Clock
+from kernel.coverage import Coverage, CoverageOptions
 from kernel.events import Events
 from kernel.fs.boot import boot_vfs
 from kernel.fs.fdtable import FdTable
@@ -71,7 +72,7 @@ class Options:
     uid: int = field(default_factory=os.getuid)
     gid: int = field(default_factory=os.getgid)
     max_tasks: int = 4096
-    coverage: Any = None
+    coverage: CoverageOptions | None = None
     """What to record of the blocks that are executed; None for nothing."""
 
 
@@ -98,6 +99,10 @@ class Kernel:
         self.memory.out_of_memory = lambda: oom.kill_something(self)
         self.machine = Machine(Cpu(self.memory.memory, GATE_FRAME, fault, progress,
                                    count_blocks=options.deterministic or options.coverage is not None))
+        self.coverage: Coverage | None = None
+        if self.machine.cpu.blocks is not None:
+            # Without a map too: which blocks count is what virtual time is made of.
+            self.coverage = Coverage(self, self.machine.cpu.blocks, options.coverage or CoverageOptions())
         self.timers = Timers()
         self.uts = UtsNamespace(options)
         self.tasks = PidTable()
@@ -152,7 +157,11 @@ class Kernel:
         A timeout ends everything with ``timed_out`` set and SIGKILL as the status.
         """
         if self.options.timeout_s is not None:
-            self.timers.add(self.clock.monotonic_ns() + int(self.options.timeout_s * 1e9), self._time_out)
+            timeout_ns = int(self.options.timeout_s * 1e9)
+            if self.clock.virtual:
+                self.scheduler.host_deadline_ns = self.clock.host_ns() + timeout_ns
+            else:
+                self.timers.add(self.clock.monotonic_ns() + timeout_ns, self.time_out)
         try:
             self.scheduler.run()
         finally:
@@ -165,7 +174,8 @@ class Kernel:
         """End the run as soon as possible; safe from a signal handler."""
         self.scheduler.stop()
 
-    def _time_out(self) -> None:
+    def time_out(self) -> None:
+        """End the run because it has taken too long."""
         self.timed_out = True
         self.stop()
 

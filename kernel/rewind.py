@@ -1,9 +1,9 @@
 """The kernel's own state, put back so that every run of a parked process begins in the same one.
 
-Taken back: virtual time, the random stream, the process and inode numbers given out, what was changed in file systems
-in memory, and position and flags of the files that the parked process has open. Not taken back, as nothing of it is a
-process's own: settings below /proc/sys, the host name, data in pipes and in shared memory that the parked process
-holds, and what reached the host.
+Taken back: virtual time and time slices, the random stream, the process and inode numbers given out, what was changed
+in file systems in memory, and position and flags of the files that the parked process has open. Not taken back, as
+nothing of it is a process's own: settings below /proc/sys, the host name, data in pipes and in shared memory that the
+parked process holds, and what reached the host.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Rewind:
         self.kernel = kernel
         self._clock = kernel.clock.save()
         self._random = kernel.random.save()
+        budget = kernel.scheduler.budget
+        self._slices = 0 if budget is None else budget.save()
         self._last_pid = kernel.tasks.last
         # Making the inodes of pipes and sockets, on the first need, is a look at the clock.
         supers = [*(mount.sb for mount in kernel.vfs.mounts), kernel.vfs.shm, *anon.super_blocks(kernel)]
@@ -39,6 +41,8 @@ class Rewind:
         kernel = self.kernel
         kernel.clock.restore(self._clock)
         kernel.random.restore(self._random)
+        if kernel.scheduler.budget is not None:
+            kernel.scheduler.budget.restore(self._slices)
         kernel.tasks.last = self._last_pid
         for sb, number in self._inode_numbers:
             sb.next_ino = number

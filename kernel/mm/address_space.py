@@ -59,6 +59,8 @@ class AddressSpace(UserAccess, Inspection):
         """VM_LOCKED after mlockall(MCL_FUTURE)."""
         self.peak_vm = 0
         self.dumpable = 1
+        self.code_segments: Any = None
+        """What kernel.coverage has found out about the mappings of code; None when they have changed since."""
 
     @classmethod
     def new(cls, kernel: Any) -> AddressSpace:
@@ -97,7 +99,7 @@ class AddressSpace(UserAccess, Inspection):
             child.vmas.copy_from(self.vmas, _without_dontcopy)
             for name in ("use_odf", "odf_level", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk",
                          "start_stack", "arg_start", "arg_end", "env_start", "env_end", "mmap_base", "auxv", "exe",
-                         "peak_vm", "dumpable", "thp_disabled"):
+                         "peak_vm", "dumpable", "thp_disabled", "code_segments"):
                 setattr(child, name, getattr(self, name))
             child.slots[MM_STACK_LIMIT >> 3] = self.slots[MM_STACK_LIMIT >> 3]
             while not fork.fork_tables.call(self.memory.m, self.mm, child.mm, level):

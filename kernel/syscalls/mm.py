@@ -9,7 +9,7 @@ from kernel.errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, Errno
 from kernel.mm import madvise as advice_of
 from kernel.mm import mmap as maps
 from kernel.mm import mremap as remaps
-from kernel.mm.layout import VM_LOCKED
+from kernel.mm.layout import VM_EXEC, VM_LOCKED
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Fd, Flags, Hex, Int, Ptr, Size, Struct
 from kernel.task import rlimit
@@ -42,6 +42,8 @@ def mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, off
         raise Errno(ENOMEM)
     if flags & maps.MAP_LOCKED or task.mm.default_flags & VM_LOCKED:
         _check_lock_limit(task, size, EAGAIN)
+    if prot & maps.PROT_EXEC:
+        task.mm.code_segments = None
     return task.mm.mmap(addr, length, prot, flags, file, offset)
 
 
@@ -52,6 +54,8 @@ def munmap(task: Task, addr: int, length: int) -> None:
 
 @syscall(10, "mprotect", addr=Ptr, length=Size, prot=Flags("mmap_prot"))
 def mprotect(task: Task, addr: int, length: int, prot: int) -> None:
+    if prot & maps.PROT_EXEC:
+        task.mm.code_segments = None
     task.mm.mprotect(addr, length, prot)
 
 
@@ -60,7 +64,7 @@ def pkey_mprotect(task: Task, addr: int, length: int, prot: int, pkey: int) -> N
     # The engine's CPU has no protection keys: only the default key -1 can be meant.
     if pkey != -1:
         raise Errno(EINVAL)
-    task.mm.mprotect(addr, length, prot)
+    mprotect(task, addr, length, prot)
 
 
 @syscall(330, "pkey_alloc", flags=Hex, rights=Hex)
@@ -86,6 +90,9 @@ def brk(task: Task, addr: int) -> int:
 @syscall(25, "mremap", old=Ptr, old_size=Size, new_size=Size, flags=Flags("mremap_flags"), new=Ptr, returns=Hex)
 def mremap(task: Task, old: int, old_size: int, new_size: int, flags: int, new: int) -> int:
     locked = 1 << 63 if task.cred.capable(CAP_IPC_LOCK) else rlimit.get(task, RLIMIT_MEMLOCK)
+    row = task.mm.vmas.find(old) if old < TASK_SIZE else None
+    if row is not None and row.flags & VM_EXEC:
+        task.mm.code_segments = None
     return remaps.mremap(task.mm, old, old_size, new_size, flags, new, locked, rlimit.get(task, RLIMIT_AS))
 
 

@@ -27,6 +27,7 @@ from kernel.errno import EINTR, ENOSYS, Errno
 from kernel.mm.layout import K_MM
 from kernel.syscalls.table import TABLE, Syscall
 from kernel.task import rseq, trap
+from kernel.task.budget import Budget
 from kernel.task.cred import constant_answers as id_answers
 from kernel.task.delivery import exit_to_user
 from kernel.task.pid import constant_answers as pid_answers
@@ -61,9 +62,12 @@ class Scheduler:
         self._queued: set[Task] = set()
         self._waits: dict[Task, tuple[Timer | None, tuple[tuple[int, int], ...]]] = {}
         """What the sleeping tasks have registered: a deadline and host descriptors."""
-        self._host_waits = 0
+        self.host_waits = 0
+        """How many of them wait for a host descriptor."""
         self._slice_start_ns = 0
         self._yield = False
+        self._interrupted = False
+        """The running task has to make way for posted work, and then goes on with its slice."""
         self.ended = False
         """Set when the emulator shall stop whatever the guest does."""
         self.before_syscall: Callable[[Task, Syscall | None, list[int]], bool] | None = None
@@ -78,6 +82,12 @@ class Scheduler:
         self.posted = Postbox()
         """What signal handlers and other threads want done between kernel entries."""
         self.ticker = Ticker(self._tick_due, lambda: kernel.machine.cpu.stop())
+        self.budget: Budget | None = None
+        """In deterministic runs: the clock, in the place of the host's."""
+        if kernel.options.deterministic and kernel.machine.cpu.blocks is not None:
+            self.budget = Budget(kernel, kernel.machine.cpu.blocks)
+        self.host_deadline_ns: int | None = None
+        """In deterministic runs: when the host's clock ends the run (kernel.clock.host_ns)."""
 
     # -- what the rest of the kernel calls -------------------------------------------------------------------------
 
@@ -131,7 +141,7 @@ class Scheduler:
                 deadline = timers.next_deadline()
                 if deadline is not None and deadline <= clock.peek_ns():
                     timers.run_expired(clock.peek_ns())
-                if self._host_waits:
+                if self.host_waits:
                     self._poll_host(0)
                 if not self.queue:
                     self._idle()
@@ -158,7 +168,9 @@ class Scheduler:
         self.current = task
         clock = self.kernel.clock
         self._slice_start_ns = clock.peek_ns()
-        self._yield = False
+        if self.budget is not None and not self._interrupted:
+            self.budget.begin_slice()
+        self._yield = self._interrupted = False
         try:
             if task.coroutine is None or self._resume(task):
                 self._run_user(task)
@@ -168,6 +180,10 @@ class Scheduler:
         if self.after_entry is not None:
             self.after_entry()
         if task.state == "R" and task.coroutine is None:
+            if self._interrupted:
+                self._queued.add(task)
+                self.queue.appendleft(task)
+                return
             task.involuntary_switches += bool(self.queue)
             self._enqueue(task)
 
@@ -177,16 +193,24 @@ class Scheduler:
         cpu = kernel.machine.cpu
         slots = cpu.slots
         run = cpu.run
+        budget, coverage = self.budget, kernel.coverage
         if task.signal_wakeup or task.dying:
             exit_to_user(task, None)
         if task.state != "R":
             return
         cpu.switch_to(task, task.mm.root)
         slots[K_MM >> 3] = task.mm.mm
+        if coverage is not None:
+            coverage.select(task)
         self._set_constants(task)
         slots[M_OBSERVED >> 3] = bool(kernel.events.syscall_enter)
         while True:
-            stop = run()
+            if budget is None:
+                stop = run()
+            else:
+                budget.enter()
+                stop = run()
+                budget.leave()
             if stop == STOP_SYSCALL:
                 number = slots[_REG0]
                 args = slots[_REG0 + 1 : _REG0 + 7].tolist()
@@ -201,20 +225,25 @@ class Scheduler:
             elif stop in (STOP_NONE, STOP_BREAK):
                 if self.on_stop is not None and self.on_stop(task):
                     return
-                self._yield = True
-                if task.rseq is not None:
-                    rseq.preempted(task)
+                if budget is None or budget.exhausted:
+                    self._yield = True
+                    if task.rseq is not None:
+                        rseq.preempted(task)
+                elif self.posted or self.ended:
+                    self._interrupted = True
             else:
                 self._trap(task, stop)
             if self.after_entry is not None:
                 self.after_entry()
             if task.signal_wakeup or task.dying:
                 exit_to_user(task, None)
-            if task.state != "R" or self._yield:
+            if task.state != "R" or self._yield or self._interrupted:
                 return
             # The call may have been execve.
             cpu.switch_to(task, task.mm.root)
             slots[K_MM >> 3] = task.mm.mm
+            if coverage is not None:
+                coverage.select(task)
 
     def _set_constants(self, task: Task) -> None:
         self.kernel.machine.cpu.set_constants({**pid_answers(task), **id_answers(task)})
@@ -289,13 +318,13 @@ class Scheduler:
             timer = self.kernel.timers.add(sleep.deadline_ns, lambda: sleep.finish(False))
         if timer is not None or sleep.host_fds:
             self._waits[task] = (timer, sleep.host_fds)
-            self._host_waits += bool(sleep.host_fds)
+            self.host_waits += bool(sleep.host_fds)
 
     def _unregister(self, task: Task) -> None:
         timer, host_fds = self._waits.pop(task, (None, ()))
         if timer is not None:
             timer.cancel()
-        self._host_waits -= bool(host_fds)
+        self.host_waits -= bool(host_fds)
 
     def _finish(self, task: Task, row: Syscall | None, result: int | None) -> bool:
         """Put the result where the task finds it; False when the task runs no more user code now."""
@@ -333,7 +362,13 @@ class Scheduler:
 
     def _tick_due(self) -> bool:
         """From the ticker's thread: does anything wait for the running task to stop?"""
-        if self.queue or self._host_waits or self.ended or self.posted:
+        if self.budget is not None:
+            deadline = self.host_deadline_ns
+            if deadline is not None and self.kernel.clock.host_ns() >= deadline:
+                self.host_deadline_ns = None
+                self.posted.put(self.kernel.time_out)
+            return self.ended or bool(self.posted)
+        if self.queue or self.host_waits or self.ended or self.posted:
             return True
         return self.kernel.timers.is_due(self.kernel.clock.peek_ns())
 
@@ -345,7 +380,7 @@ class Scheduler:
             left_ns = deadline - self.kernel.clock.peek_ns()
             if left_ns <= 0:
                 return
-            if self.kernel.options.deterministic and not self._host_waits:
+            if self.kernel.options.deterministic and not self.host_waits:
                 self.kernel.clock.advance_to(deadline)
                 return
             wait_ms = min(wait_ms, left_ns / 1e6)
