@@ -51,6 +51,8 @@ MAX_MAPPINGS = 1 << 16
 KEEP_FREE = 8192
 #: The same in 2 MiB pages.
 KEEP_FREE_HUGE = 16
+#: One reclaim frees this part of memory if it can, and at least so many frames.
+RECLAIM_SHARE, RECLAIM_LEAST = 64, 64
 #: Address spaces that can exist at once.
 MAX_SPACES = 1 << 20
 _NO_FRAMES = np.zeros(0, np.int32)
@@ -151,8 +153,13 @@ class KernelMemory:
         return frame
 
     def reclaim(self) -> bool:
-        """Drop cached file pages that can be read again, else swap pages out; returns whether that freed any."""
-        return self.drop_caches() > 0 or (self.swap is not None and self.swap.reclaim())
+        """Drop cached file pages that can be read again, and swap pages out until a batch is free; returns whether
+        that freed any."""
+        freed = self.drop_caches()
+        batch = max(self.total_frames // RECLAIM_SHARE, RECLAIM_LEAST)
+        if freed < batch and self.swap is not None:
+            freed += self.swap.reclaim(batch - freed)
+        return freed > 0
 
     def drop_caches(self) -> int:
         """Free clean pages of files that nobody maps; returns how many (/proc/sys/vm/drop_caches)."""

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.memory import Reservation
-from emu.paging import PAGE_SHIFT, PAGE_SIZE
-from kernel.errno import ENOMEM, Errno
+from emu.paging import PAGE_SHIFT
 from kernel.mm import vmscan
 from kernel.mm.layout import (
     K_FRAME_SLOT,
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 #: What /proc/swaps calls it.
 NAME = b"/swapfile"
-#: One reclaim frees this part of memory, and at least so many frames.
-_BATCH_SHARE, _BATCH_LEAST = 64, 64
 _LAST_ROUND = 0x7FFF
 _END = 1 << 47
 
@@ -105,12 +102,12 @@ class Swap:
         """Frames in the swap cache."""
         return int(np.count_nonzero(self.cache[: self.memory.memory.get(K_SWAP_FRESH)]))
 
-    def reclaim(self) -> bool:
-        """Free some frames by writing pages out; False when nothing can go (the area is full, all is in use)."""
+    def reclaim(self, want: int) -> int:
+        """Free ``want`` frames by writing pages out; returns how many it were, 0 when the area is full or all is in
+        use."""
         memory = self.memory
-        want = max(memory.total_frames // _BATCH_SHARE, _BATCH_LEAST)
         freed = vmscan.drop_swap_cache.call(memory.m, want)
-        # Two rounds from the hand on: the first takes the Accessed bits away, the second finds what stayed without.
+        # Rounds from the hand on: the first takes the Accessed bits away, the second finds what stayed without.
         for _ in range(3):
             if freed >= want:
                 break
@@ -118,7 +115,7 @@ class Swap:
             freed += got
             if not complete:
                 break
-        return freed > 0
+        return freed
 
     def _round(self, want: int) -> tuple[int, bool]:
         """Scan all address spaces once from the hand on: (frames freed, False when the area is full)."""
@@ -148,9 +145,3 @@ class Swap:
             self.memory.memory.set(slot, 0)
         del self._address
         self.map.close()
-
-
-def check_size(size_bytes: int) -> None:
-    """Raises Errno: ENOMEM for a swap area without room for a page."""
-    if size_bytes < 2 * PAGE_SIZE:
-        raise Errno(ENOMEM)
