@@ -27,6 +27,7 @@ from kernel.random import Random
 from kernel.sysctl import Sysctl
 from kernel.task import exit as task_exit
 from kernel.task import oom
+from kernel.task.capability import CAP_SYS_ADMIN
 from kernel.task.exec import exec_first
 from kernel.task.pid import PidTable
 from kernel.task.scheduler import Scheduler
@@ -109,6 +110,7 @@ class Kernel:
         self.tasks.max_threads = options.max_tasks
         self.sysctl = Sysctl(self)
         self.scheduler = Scheduler(self)
+        self.memory.overcommit.privileged = self._may_administer
         self.init: ThreadGroup
         self.timed_out = False
         self.terminal: Terminal | None = None
@@ -122,6 +124,11 @@ class Kernel:
     def groups(self) -> dict[int, ThreadGroup]:
         """All processes by tgid."""
         return self.tasks.groups
+
+    def _may_administer(self) -> bool:
+        """The task that runs has CAP_SYS_ADMIN; so has the kernel itself."""
+        task = self.scheduler.current
+        return task is None or task.cred.capable(CAP_SYS_ADMIN)
 
     # -- file systems ----------------------------------------------------------------------------------------------
 

@@ -84,8 +84,3 @@ def memory_info(kernel: Kernel) -> MemoryInfo:
         swap_free=swap.total_pages - swap.used_pages if swap else 0,
         swap_cached=swap.cached_pages if swap else 0,
     )
-
-
-def committed_pages(kernel: Kernel) -> int:
-    """``Committed_AS``: private writable mappings of all address spaces, in pages."""
-    return sum(space.stats().data_vm + space.stats().stack_vm for space in kernel.memory.spaces.values())

@@ -1,7 +1,7 @@
 """The kernel's settings below /proc/sys: values, who may change them and to what (kernel/sysctl.c).
 
-Code that a setting governs asks here: ``kernel.sysctl.get_value("vm.overcommit_memory")``. Settings that nothing here
-depends on are kept so that what is written can be read back.
+Code that a setting governs is told by its ``changed``. Settings that nothing here depends on are kept so that what is
+written can be read back.
 """
 
 from __future__ import annotations
@@ -79,10 +79,6 @@ class Sysctl(dict[str, Setting]):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(_settings(kernel))
 
-    def get_value(self, name: str) -> Any:
-        """The value of a setting that exists."""
-        return self[name].value
-
 
 def _settings(kernel: Kernel) -> dict[str, Setting]:
     uts, random = kernel.uts, kernel.random
@@ -105,6 +101,16 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
             setattr(kernel.vfs, attribute, data.strip() == b"1")
 
         return Setting(read=lambda: str(int(getattr(kernel.vfs, attribute))), write=write)
+
+    def rule(attribute: str, high: int = 2**64 - 1, clears: str = "") -> Setting:
+        rules = kernel.memory.overcommit
+
+        def changed(value: int) -> None:
+            setattr(rules, attribute, value)
+            if clears:
+                setattr(rules, clears, 0)
+
+        return Setting(0, low=0, high=high, read=lambda: str(getattr(rules, attribute)), changed=changed)
 
     def boolean(value: int, high: int = 1) -> Setting:
         return Setting(value, low=0, high=high)
@@ -174,7 +180,7 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "kernel.unprivileged_bpf_disabled": boolean(2, 2),
         "kernel.version": shown(lambda: uts.version),
         "kernel.yama.ptrace_scope": boolean(0, 3),
-        "vm.admin_reserve_kbytes": Setting(8192, low=0),
+        "vm.admin_reserve_kbytes": rule("admin_reserve_kbytes"),
         "vm.dirty_background_bytes": Setting(0, low=0),
         "vm.dirty_background_ratio": boolean(10, 100),
         "vm.dirty_bytes": Setting(0, low=0),
@@ -195,17 +201,15 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
         "vm.nr_overcommit_hugepages": Setting(0, low=0),
         "vm.oom_dump_tasks": boolean(1),
         "vm.oom_kill_allocating_task": boolean(0),
-        "vm.overcommit_kbytes": Setting(0, low=0),
-        "vm.overcommit_memory": Setting(
-            0, low=0, high=2, changed=lambda value: setattr(kernel.memory, "overcommit_memory", value)
-        ),
-        "vm.overcommit_ratio": count(50),
+        "vm.overcommit_kbytes": rule("kbytes", clears="ratio"),
+        "vm.overcommit_memory": rule("mode", high=2),
+        "vm.overcommit_ratio": rule("ratio", high=_INT_MAX, clears="kbytes"),
         "vm.page-cluster": boolean(3, 31),
         "vm.panic_on_oom": boolean(0, 2),
         "vm.stat_interval": count(1),
         "vm.swappiness": boolean(60, 200),
         "vm.unprivileged_userfaultfd": boolean(0),
-        "vm.user_reserve_kbytes": Setting(131072, low=0),
+        "vm.user_reserve_kbytes": rule("user_reserve_kbytes"),
         "vm.vfs_cache_pressure": count(100),
         "vm.zone_reclaim_mode": count(0),
         "fs.aio-max-nr": Setting(65536, low=0),

@@ -41,3 +41,29 @@ def test_files_in_the_overlay(odf: int, scratch: Path) -> None:
 def test_bad_pointers(scratch: Path) -> None:
     """150 system calls, seven kinds of pointer each: the same errno as the host's."""
     check([build("mem_badptr.c")], cwd=scratch, files={}, odf=[1], status=0)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_random_calls(seed: int, odf: int, scratch: Path) -> None:
+    """Two hundred mapping calls on an arena of 48 pages, with forks: each result and all flags as the host's."""
+    check([build("mem_random.c"), str(seed), "200"], cwd=scratch, odf=[odf], status=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 50))
+def test_more_random_calls(seed: int, scratch: Path) -> None:
+    check([build("mem_random.c"), str(seed), "400"], cwd=scratch, odf=[1], status=0)
+
+
+def test_flags_of_mmap(scratch: Path) -> None:
+    """Every flag bit with every type of mapping and kind of file: the same errno as the host's."""
+    check([build("mem_flags.c")], cwd=scratch, odf=[1], status=0)
+
+
+def test_strict_overcommit(odf: int, scratch: Path) -> None:
+    """overcommit_memory 2 near the limit; the program only tries it where the machine is its own."""
+    program = [build("mem_overcommit.c"), "odf" if odf else "classic"]
+    native = run_native(program, cwd=scratch)
+    guest = run_forkyard(program, options=["--memory", "256M"], cwd=scratch)
+    assert native.status == 0, native
+    assert not (wrong := difference(native, guest)), wrong

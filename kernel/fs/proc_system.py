@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.clock import NSEC_PER_SEC, NSEC_PER_TICK, task_times_ns
-from kernel.memory_info import committed_pages, memory_info
+from kernel.memory_info import memory_info
+from kernel.mm.overcommit import commit_limit, committed_pages
 from kernel.mm.swap import NAME
 from kernel.task.loadavg import load_average, running
 
@@ -64,8 +65,6 @@ def meminfo(task: Task) -> str:
     """/proc/meminfo."""
     kernel = task.kernel
     info = memory_info(kernel)
-    settings = kernel.sysctl
-    commit_limit = info.total * settings.get_value("vm.overcommit_ratio") // 100
     zero = 0
     rows: tuple[tuple[str, int], ...] = (
         ("MemTotal", info.total), ("MemFree", info.free), ("MemAvailable", info.available), ("Buffers", zero),
@@ -77,7 +76,8 @@ def meminfo(task: Task) -> str:
         ("AnonPages", info.anon), ("Mapped", info.mapped), ("Shmem", info.shmem), ("KReclaimable", zero),
         ("Slab", zero), ("SReclaimable", zero), ("SUnreclaim", zero), ("KernelStack", 4 * len(kernel.tasks)),
         ("PageTables", info.page_tables), ("SecPageTables", zero), ("NFS_Unstable", zero), ("Bounce", zero),
-        ("WritebackTmp", zero), ("CommitLimit", commit_limit), ("Committed_AS", committed_pages(kernel)),
+        ("WritebackTmp", zero), ("CommitLimit", commit_limit(kernel.memory)),
+        ("Committed_AS", committed_pages(kernel.memory)),
     )  # fmt: skip
     tail = (
         ("VmallocTotal", 34359738367), ("VmallocUsed", 0), ("VmallocChunk", 0), ("Percpu", 0),

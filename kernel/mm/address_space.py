@@ -14,7 +14,7 @@ import numpy as np
 from emu.layout import M_FLUSH
 from emu.paging import PAGE_SIZE
 from kernel.errno import ENOMEM, Errno
-from kernel.mm import fork, hugetlb, unmap
+from kernel.mm import fork, hugetlb, overcommit, unmap
 from kernel.mm.inspection import Inspection, Stats, Vma
 from kernel.mm.layout import MM_ROOT, MM_STACK_LIMIT, MM_THP_DISABLED, V_FLAGS, VM_DONTCOPY, VM_LOCKED, VM_RESERVED
 from kernel.mm.pagecache import PageCache
@@ -93,6 +93,7 @@ class AddressSpace(UserAccess, Inspection):
         Raises:
             Errno: ENOMEM; every count is as it was then.
         """
+        overcommit.check_fork(self)
         child = AddressSpace(self.memory)
         level = self.odf_level if odf else 0
         try:

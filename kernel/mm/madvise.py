@@ -12,18 +12,23 @@ from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EACCES, EFAULT, EINVAL, ENOMEM, EPERM, Errno
 from kernel.mm import hugetlb, khugepaged, unmap, vmscan
 from kernel.mm.layout import (
+    FAULT_RESTART,
+    K_COPY_CODE,
     VM_DONTCOPY,
     VM_DONTDUMP,
     VM_HUGEPAGE,
     VM_HUGETLB,
     VM_LOCKED,
+    VM_MAYWRITE,
     VM_MERGEABLE,
     VM_NOHUGEPAGE,
+    VM_READ,
     VM_SHARED,
     VM_WIPEONFORK,
     VM_WRITE,
 )
 from kernel.mm.mmap import page_align
+from kernel.mm.usercopy import populate_range
 from kernel.mm.vma import Row
 
 if TYPE_CHECKING:
@@ -94,7 +99,7 @@ def _apply(mm: AddressSpace, row: Row, start: int, end: int, advice: int) -> Non
         mm.until_memory(unmap.zap_range, start, end)
         mm.memory.trim()
     elif advice == MADV_FREE:
-        if row.mapping:
+        if row.mapping or row.flags & VM_LOCKED:
             raise Errno(EINVAL)
         mm.until_memory(unmap.advise_range, start, end, unmap.LAZY_FREE)
     elif advice == MADV_REMOVE:
@@ -135,10 +140,10 @@ def _collapse(mm: AddressSpace, row: Row, start: int, end: int) -> None:
 
 
 def _remove(mm: AddressSpace, row: Row, start: int, end: int) -> None:
-    """MADV_REMOVE: punch a hole into the file or shared memory behind a shared, writable mapping."""
+    """MADV_REMOVE: punch a hole into the file or shared memory behind a shared mapping that may be writable."""
     if row.flags & VM_LOCKED or not row.mapping:
         raise Errno(EINVAL)
-    if row.flags & (VM_SHARED | VM_WRITE) != VM_SHARED | VM_WRITE:
+    if row.flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
         raise Errno(EACCES)
     mapping = mm.memory.mappings[row.mapping]
     assert mapping is not None
@@ -159,21 +164,19 @@ def _set_flags(mm: AddressSpace, row: Row, start: int, end: int, advice: int) ->
 
 def _populate(mm: AddressSpace, start: int, end: int, write: bool) -> None:
     """MADV_POPULATE_READ and _WRITE: as reading or writing a byte of each page would."""
-    if not mm.vmas.covered(start, end):
-        raise Errno(ENOMEM)
     for row in mm.vmas.overlapping(start, end):
-        if not row.flags & 7 or (write and not row.flags & VM_WRITE):
-            raise Errno(EFAULT if not write else EINVAL)
-    from kernel.mm.layout import FAULT_RESTART, K_COPY_CODE
-    from kernel.mm.usercopy import populate_range
-
-    position = start
-    while position < end:
-        position = populate_range.call(mm.memory.m, mm.mm, position | write, end)
-        if position < end:
-            code = mm.resolve(position, 17 if write else 16, mm.memory.memory.get(K_COPY_CODE))
-            if code > FAULT_RESTART:
+        if row.start > start:
+            break
+        if not row.flags & (VM_WRITE if write else VM_READ):
+            raise Errno(EINVAL)
+        stop = min(row.end, end)
+        while start < stop:
+            start = populate_range.call(mm.memory.m, mm.mm, start | write, stop)
+            code = mm.memory.memory.get(K_COPY_CODE)
+            if start < stop and mm.resolve(start, 17 if write else 16, code) > FAULT_RESTART:
                 raise Errno(EFAULT)
+    if start < end:
+        raise Errno(ENOMEM)
 
 
 def mincore(mm: AddressSpace, start: int, length: int) -> bytes:

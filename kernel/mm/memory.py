@@ -39,6 +39,7 @@ from kernel.mm.layout import (
     TC_BYTES,
     THP_MADVISE,
 )
+from kernel.mm.overcommit import Overcommit
 
 if TYPE_CHECKING:
     from kernel.mm.address_space import AddressSpace
@@ -107,8 +108,9 @@ class KernelMemory:
         self.caches: weakref.WeakSet[PageCache] = weakref.WeakSet()
         self.scratch = Reservation(1 << 16)
         """Buffer through which small user copies pass (64 KiB)."""
-        self.overcommit_memory = 0
-        """/proc/sys/vm/overcommit_memory."""
+        total_kb = count << (PAGE_SHIFT - 10)
+        self.overcommit = Overcommit(admin_reserve_kbytes=min(total_kb // 32, 8192),
+                                     user_reserve_kbytes=min(total_kb // 32, 131072))
         self.file_reserve = min(count // 16, 16384)
         """Frames that write(2) leaves to programs: a full file system gives ENOSPC and not the OOM killer."""
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emu.layout import M_FLUSH
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, TASK_SIZE
-from kernel.errno import EACCES, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, Errno
-from kernel.mm import hugetlb, protect, unmap, usercopy
+from kernel.errno import EACCES, EBUSY, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, Errno
+from kernel.mm import hugetlb, overcommit, protect, unmap, usercopy
 from kernel.mm.layout import (
     FAULT_RESTART,
     K_COPY_CODE,
+    VM_ACCOUNT,
+    VM_DONTDUMP,
     VM_DONTEXPAND,
     VM_EXEC,
     VM_GROWSDOWN,
+    VM_HUGETLB,
     VM_LOCKED,
     VM_MAYEXEC,
     VM_MAYREAD,
@@ -25,6 +27,7 @@ from kernel.mm.layout import (
     VM_NORESERVE,
     VM_READ,
     VM_SHARED,
+    VM_WIPEONFORK,
     VM_WRITE,
 )
 from kernel.mm.pagecache import Mapping, PageCache
@@ -35,22 +38,30 @@ if TYPE_CHECKING:
 
 PROT_READ, PROT_WRITE, PROT_EXEC, PROT_SEM = 1, 2, 4, 8
 PROT_GROWSDOWN, PROT_GROWSUP = 0x01000000, 0x02000000
-MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, MAP_TYPE = 1, 2, 3, 0xF
-MAP_FIXED, MAP_ANONYMOUS, MAP_32BIT = 0x10, 0x20, 0x40
+MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, MAP_DROPPABLE, MAP_TYPE = 1, 2, 3, 8, 0xF
+MAP_FIXED, MAP_ANONYMOUS, MAP_32BIT, MAP_ABOVE4G = 0x10, 0x20, 0x40, 0x80
 MAP_GROWSDOWN, MAP_DENYWRITE, MAP_EXECUTABLE, MAP_LOCKED = 0x100, 0x800, 0x1000, 0x2000
 MAP_NORESERVE, MAP_POPULATE, MAP_NONBLOCK, MAP_STACK = 0x4000, 0x8000, 0x10000, 0x20000
 MAP_HUGETLB, MAP_SYNC, MAP_FIXED_NOREPLACE = 0x40000, 0x80000, 0x100000
-_MAP_KNOWN = (MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_GROWSDOWN | MAP_DENYWRITE | MAP_EXECUTABLE
-              | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB)
+MAP_HUGE_SIZES = 0x7C000000
+#: What MAP_SHARED_VALIDATE knows (LEGACY_MAP_MASK).
+_MAP_KNOWN = (MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_ABOVE4G | MAP_GROWSDOWN | MAP_DENYWRITE
+              | MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB
+              | MAP_HUGE_SIZES)
 
 #: Nothing is mapped below this address without CAP_SYS_RAWIO (vm.mmap_min_addr).
 MIN_ADDRESS = 4096
+#: Of a mapping that is not writable any more: pages were stored to before, here or where it was cut off (its anon_vma).
+_VM_STORED = 1 << 41
+_U64 = 2**64 - 1
+#: Where MAP_32BIT looks.
+_BOTTOM_32BIT, _TOP_32BIT = 1 << 30, 1 << 31
 _ANY = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
 
 
 def page_align(length: int) -> int:
-    """``length`` rounded up to whole pages."""
-    return (length + PAGE_SIZE - 1) & PAGE_MASK
+    """``length`` rounded up to whole pages; 0 where 64 bits overflow."""
+    return (length + PAGE_SIZE - 1) & PAGE_MASK & _U64
 
 
 def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, file: Any, offset: int) -> int:
@@ -59,7 +70,7 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
     Raises:
         Errno: as mmap(2) lists them.
     """
-    if length == 0:
+    if length == 0 or (flags & MAP_HUGETLB and file is not None):
         raise Errno(EINVAL)
     if not flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
         address = page_align(address)
@@ -77,10 +88,12 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
     kind = flags & MAP_TYPE
     if flags & MAP_LOCKED:
         vm_flags |= VM_LOCKED
+    # A huge page comes from a file of its own.
+    backed = file is not None or flags & MAP_HUGETLB
+    if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE if backed else MAP_DROPPABLE):
+        raise Errno(EINVAL)
     if kind == MAP_SHARED_VALIDATE and flags & ~_MAP_KNOWN:
         raise Errno(EOPNOTSUPP)
-    if kind not in (MAP_SHARED, MAP_PRIVATE) and not (kind == MAP_SHARED_VALIDATE and file is not None):
-        raise Errno(EINVAL)
     if flags & MAP_HUGETLB and kind != MAP_PRIVATE:
         # The pool has pages for private memory only.
         raise Errno(ENOMEM)
@@ -90,20 +103,30 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
         vm_flags = _check_file(file, prot, kind, vm_flags)
         cache = file.mapping(prot, flags)
         name = file.path
-    elif flags & MAP_GROWSDOWN and kind == MAP_PRIVATE:
+    elif kind == MAP_DROPPABLE:
+        # Nothing drops it before the last page is needed, but its other rules are the host's.
+        if flags & (MAP_LOCKED | MAP_GROWSDOWN):
+            raise Errno(EINVAL)
+        vm_flags |= VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP
+    if flags & MAP_GROWSDOWN:
+        if kind != MAP_PRIVATE or file is not None:
+            raise Errno(EINVAL)
         vm_flags |= VM_GROWSDOWN
-    if kind != MAP_PRIVATE:
+    if flags & MAP_NORESERVE and mm.memory.overcommit.mode != overcommit.OVERCOMMIT_NEVER:
+        vm_flags |= VM_NORESERVE
+    if kind in (MAP_SHARED, MAP_SHARED_VALIDATE):
         vm_flags |= VM_SHARED | VM_MAYSHARE
         if file is not None and not file.writable:
             vm_flags &= ~(VM_MAYWRITE | VM_SHARED)
         if cache is None:
             cache, name, file, offset = PageCache(mm.memory, size), b"/dev/zero (deleted)", None, 0
             cache.released = True
-    if flags & MAP_NORESERVE:
-        vm_flags |= VM_NORESERVE
-    elif cache is None and mm.memory.overcommit_memory != 1 and size >> PAGE_SHIFT > mm.memory.backed_frames:
-        # The heuristic of overcommit mode 0: refuse what could never be there.
-        raise Errno(ENOMEM)
+            if not vm_flags & VM_NORESERVE:
+                overcommit.check_promise(mm, size >> PAGE_SHIFT)
+                cache.promised_pages = size >> PAGE_SHIFT
+    if overcommit.is_accountable(vm_flags) and not flags & MAP_HUGETLB:
+        overcommit.check_promise(mm, (size >> PAGE_SHIFT) - overcommit.accounted_pages(mm, address, address + size))
+        vm_flags |= VM_ACCOUNT
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and mm.vmas.overlapping(address, address + size):
         munmap(mm, address, size)
     if flags & MAP_HUGETLB:
@@ -130,10 +153,11 @@ def _choose_address(mm: AddressSpace, address: int, size: int, flags: int) -> in
         if flags & MAP_FIXED_NOREPLACE and mm.vmas.overlapping(address, address + size):
             raise Errno(EEXIST)
         return address
-    if address and address <= TASK_SIZE - size and not mm.vmas.overlapping(address, address + size):
+    top = _TOP_32BIT if flags & MAP_32BIT else TASK_SIZE
+    if address and address <= top - size and not mm.vmas.overlapping(address, address + size):
         return address
     if flags & MAP_32BIT:
-        found = mm.vmas.free_area(size, 0x40000000, 0x80000000)
+        found = mm.vmas.free_area(size, _BOTTOM_32BIT, _TOP_32BIT)
     else:
         found = mm.vmas.free_area(size, MIN_ADDRESS, mm.mmap_base)
         if found is None:
@@ -234,14 +258,15 @@ def mprotect(mm: AddressSpace, address: int, length: int, prot: int) -> None:
         raise Errno(ENOMEM)
     if prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM):
         raise Errno(EINVAL)
-    row = mm.vmas.find(address) if address < TASK_SIZE else None
-    if row is None:
+    rows = mm.vmas.overlapping(address, end) if address < TASK_SIZE else []
+    if not rows:
         raise Errno(ENOMEM)
+    row = rows[0]
     if grows & PROT_GROWSDOWN:
         if not row.flags & VM_GROWSDOWN:
             raise Errno(EINVAL)
         address = row.start
-    elif grows:
+    elif grows and row.start <= address:
         raise Errno(EINVAL)
     wanted = prot & (VM_READ | VM_WRITE | VM_EXEC)
     position = address
@@ -253,10 +278,31 @@ def mprotect(mm: AddressSpace, address: int, length: int, prot: int) -> None:
         low, high = max(row.start, address), min(row.end, end)
         flags = (row.flags & ~(VM_READ | VM_WRITE | VM_EXEC)) | wanted
         if flags != row.flags:
-            _change_protection(mm, low, high, flags)
+            _change_protection(mm, low, high, _account(mm, row, flags, high - low))
+            if row.flags & (VM_WRITE | VM_SHARED | VM_LOCKED) == VM_LOCKED and flags & VM_WRITE:
+                # Locked memory does not fault later.
+                populate(mm, low, high)
         position = high
     if position < end:
         raise Errno(ENOMEM)
+
+
+def _account(mm: AddressSpace, row: Row, flags: int, size: int) -> int:
+    """``flags`` with VM_ACCOUNT as mprotect_fixup sets it: what becomes writable is promised from then on, and for good
+    unless nothing was stored there yet.
+
+    Raises:
+        Errno: ENOMEM when that much cannot be promised.
+    """
+    if flags & VM_WRITE:
+        flags &= ~_VM_STORED
+        if not row.flags & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE | VM_HUGETLB):
+            overcommit.check_promise(mm, size >> PAGE_SHIFT)
+            flags |= VM_ACCOUNT
+    elif flags & VM_ACCOUNT and not row.mapping:
+        stored = flags & _VM_STORED or mm.has_anonymous(row.start, row.end)
+        flags = flags | _VM_STORED if stored else flags & ~VM_ACCOUNT
+    return flags
 
 
 def _change_protection(mm: AddressSpace, start: int, end: int, flags: int) -> None:
@@ -288,9 +334,8 @@ def brk(mm: AddressSpace, address: int, data_limit: int) -> int:
             # The next mapping must keep the distance of a stack guard if it is a stack.
             if mm.vmas.overlapping(old_end, new_end + PAGE_SIZE):
                 return mm.brk
-            if new_end - old_end > mm.memory.backed_frames << PAGE_SHIFT and mm.memory.overcommit_memory != 1:
-                return mm.brk
-            flags = VM_READ | VM_WRITE | _ANY | mm.default_flags
+            overcommit.check_promise(mm, (new_end - old_end) >> PAGE_SHIFT)
+            flags = VM_READ | VM_WRITE | VM_ACCOUNT | _ANY | mm.default_flags
             mm.vmas.insert(Row(old_end, new_end, flags))
             if flags & VM_LOCKED:
                 populate(mm, old_end, new_end)
@@ -306,33 +351,34 @@ def set_lock(mm: AddressSpace, start: int, end: int, lock: bool) -> None:
     Raises:
         Errno: ENOMEM for a hole (what lies before it has changed) or when the pages cannot be brought in.
     """
-    complete = mm.vmas.covered(start, end)
+    reached = min(mm.vmas.reach(start), end)
 
     def change(row: Row) -> Row:
         if not row.flags & VM_DONTEXPAND:
             row.flags = row.flags | VM_LOCKED if lock else row.flags & ~VM_LOCKED
         return row
 
-    mm.vmas.transform(start, end, change)
-    if not complete:
+    mm.vmas.transform(start, reached, change)
+    if reached < end:
         raise Errno(ENOMEM)
 
 
-def msync(mm: AddressSpace, start: int, end: int, write: bool) -> None:
+def msync(mm: AddressSpace, start: int, end: int, write: bool, invalidate: bool) -> None:
     """Write stores through shared mappings in a range to their files.
 
     Raises:
-        Errno: ENOMEM for a hole (the rest is done first), the host's error.
+        Errno: ENOMEM for a hole (the rest is done first) or without a frame for a table, EBUSY for locked memory that
+            is to be invalidated, the host's error.
     """
     complete = mm.vmas.covered(start, end)
-    if write:
-        for row in mm.vmas.overlapping(start, end):
-            if row.flags & VM_SHARED and row.mapping:
-                mm.until_memory(unmap.advise_range, max(row.start, start), min(row.end, end), unmap.CLEAN)
-                mapping = mm.memory.mappings[row.mapping]
-                if mapping is not None:
-                    mapping.cache.sync()
-        mm.memory.memory.set(M_FLUSH, 1)
+    for row in mm.vmas.overlapping(start, end):
+        if invalidate and row.flags & VM_LOCKED:
+            raise Errno(EBUSY)
+        if write and row.flags & VM_SHARED and row.mapping:
+            mm.until_memory(unmap.advise_range, max(row.start, start), min(row.end, end), unmap.CLEAN)
+            mapping = mm.memory.mappings[row.mapping]
+            if mapping is not None:
+                mapping.cache.sync()
     if not complete:
         raise Errno(ENOMEM)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
 from kernel.mm import hugetlb, remap
-from kernel.mm.layout import VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_SHARED
+from kernel.mm.layout import VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_SHARED
 from kernel.mm.mmap import _choose_address, munmap, page_align, populate
+from kernel.mm.overcommit import check_promise
 from kernel.mm.vma import Row
 
 if TYPE_CHECKING:
@@ -28,18 +29,21 @@ def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: 
         raise Errno(EINVAL)
     if flags & MREMAP_FIXED and not flags & MREMAP_MAYMOVE:
         raise Errno(EINVAL)
-    if flags & MREMAP_DONTUNMAP and (not flags & MREMAP_MAYMOVE or old_length != new_length):
-        raise Errno(EINVAL)
     old_size, new_size = page_align(old_length), page_align(new_length)
+    if flags & MREMAP_DONTUNMAP and (not flags & MREMAP_MAYMOVE or old_size != new_size):
+        raise Errno(EINVAL)
     if new_size == 0 or new_size > TASK_SIZE:
         raise Errno(EINVAL)
-    row = mm.vmas.find(old) if old < TASK_SIZE else None
-    if row is None:
-        raise Errno(EFAULT)
+    overlap = old + old_size > new and new + new_size > old
+    if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) and (new & ~PAGE_MASK or new > TASK_SIZE - new_size or overlap):
+        raise Errno(EINVAL)
+    row = _find(mm, old)
     if row.flags & VM_HUGETLB:
         old_size, new_size = hugetlb.align(old_size), hugetlb.align(new_size)
         if (old | new) & (PMD_SIZE - 1) or new_size > old_size:
             raise Errno(EINVAL)
+    if flags & MREMAP_FIXED and old_size == new_size:
+        return _move_all(mm, old, old_size, flags, new, lock_limit, vm_limit)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         return _move_to(mm, row, old, old_size, new_size, flags, new, lock_limit, vm_limit)
     if old_size >= new_size:
@@ -70,8 +74,8 @@ def _check(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, l
         raise Errno(EAGAIN)
     if (mm.total_vm << PAGE_SHIFT) + grown > vm_limit:
         raise Errno(ENOMEM)
-    if grown >> PAGE_SHIFT > mm.memory.backed_frames and mm.memory.overcommit_memory != 1:
-        raise Errno(ENOMEM)
+    if row.flags & VM_ACCOUNT:
+        check_promise(mm, grown >> PAGE_SHIFT)
 
 
 def _can_grow(mm: AddressSpace, row: Row, grown: int) -> bool:
@@ -85,30 +89,44 @@ def _extend(mm: AddressSpace, row: Row, grown: int) -> None:
         populate(mm, row.end, row.end + grown)
 
 
+def _move_all(mm: AddressSpace, old: int, size: int, flags: int, new: int, lock_limit: int, vm_limit: int) -> int:
+    """remap_move: to a fixed place without a change of size, as many mappings as there are; holes between them stay.
+
+    What came before a mapping that cannot be moved has been moved then.
+    """
+    for row in mm.vmas.overlapping(old, old + size):
+        start = max(row.start, old)
+        length = min(row.end, old + size) - start
+        _move_to(mm, row, start, length, length, flags, new + start - old, lock_limit, vm_limit)
+    return new
+
+
 def _move_to(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, flags: int, new: int,
              lock_limit: int, vm_limit: int) -> int:
     """mremap_to: MREMAP_FIXED, MREMAP_DONTUNMAP or both."""
+    _check(mm, row, old, min(old_size, new_size), new_size, lock_limit, vm_limit)
     if flags & MREMAP_FIXED:
-        if new & ~PAGE_MASK or new > TASK_SIZE - new_size:
-            raise Errno(EINVAL)
-        if old + old_size > new and new + new_size > old:
-            raise Errno(EINVAL)
+        munmap(mm, new, new_size)
+        # The target may have been a part of the same mapping.
+        row = _find(mm, old)
     if old_size > new_size:
         munmap(mm, old + new_size, old_size - new_size)
         old_size = new_size
-    found = mm.vmas.find(old)
-    if found is None:
+        row = _find(mm, old)
+    if flags & MREMAP_DONTUNMAP:
+        if (mm.total_vm << PAGE_SHIFT) + new_size > vm_limit:
+            raise Errno(ENOMEM)
+        if row.flags & VM_ACCOUNT:
+            check_promise(mm, new_size >> PAGE_SHIFT)
+    target = new if flags & MREMAP_FIXED else _choose_address(mm, new & PAGE_MASK, new_size, 0)
+    return _move(mm, row, old, old_size, new_size, target, flags)
+
+
+def _find(mm: AddressSpace, address: int) -> Row:
+    row = mm.vmas.find(address) if address < TASK_SIZE else None
+    if row is None:
         raise Errno(EFAULT)
-    _check(mm, found, old, old_size, new_size, lock_limit, vm_limit)
-    if flags & MREMAP_FIXED:
-        munmap(mm, new, new_size)
-        target = new
-    else:
-        target = _choose_address(mm, new & PAGE_MASK, new_size, 0)
-    found = mm.vmas.find(old)
-    if found is None:
-        raise Errno(EFAULT)
-    return _move(mm, found, old, old_size, new_size, target, flags)
+    return row
 
 
 def _move(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, new: int, flags: int) -> int:
@@ -121,7 +139,8 @@ def _move(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, ne
     if old_size:
         remap.move_range.call(m, mm.mm, old, new, old_size)
         if flags & MREMAP_DONTUNMAP:
-            mm.vmas.transform(old, old + old_size, _unlocked)
+            # Linux takes the lock from all of the old mapping, not only from the part that moved.
+            mm.vmas.transform(row.start, row.end, _unlocked)
         else:
             munmap(mm, old, old_size)
     if row.flags & VM_LOCKED:

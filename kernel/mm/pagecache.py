@@ -53,6 +53,8 @@ class PageCache:
         self.users = 0
         """VMA rows that map this cache."""
         self.released = False
+        self.promised_pages = 0
+        """What overcommit counts; 0: the pages that are there."""
         self.on_store: Any = None
         """Called when a shared mapping may have stored (mtime of the inode)."""
         self._kind = FRAME_FILE if backing is not None else FRAME_SHMEM

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MS_ASYNC, MS_INVALIDATE, MS_SYNC = 1, 2, 4
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 MLOCK_ONFAULT = 1
+_U64 = 2**64 - 1
 
 
 @syscall(9, "mmap", addr=Ptr, length=Size, prot=Flags("mmap_prot"), flags=Flags("mmap_flags"), fd=Fd, offset=Hex,
@@ -37,9 +38,12 @@ def mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, off
     if fixed and aligned and addr < maps.MIN_ADDRESS and not task.cred.capable(CAP_SYS_RAWIO):
         raise Errno(EPERM)
     size = maps.page_align(length)
-    limit = rlimit.get(task, RLIMIT_AS)
-    if length and (task.mm.total_vm << PAGE_SHIFT) + size > limit:
-        raise Errno(ENOMEM)
+    if length:
+        data = prot & maps.PROT_WRITE and flags & maps.MAP_TYPE == maps.MAP_PRIVATE and not flags & maps.MAP_GROWSDOWN
+        gone = task.mm.vmas.overlapping(addr, addr + size) if fixed else []
+        mapped = sum(min(row.end, addr + size) - max(row.start, addr) for row in gone)
+        if not _may_expand(task, size - mapped, bool(data)):
+            raise Errno(ENOMEM)
     if flags & maps.MAP_LOCKED or task.mm.default_flags & VM_LOCKED:
         _check_lock_limit(task, size, EAGAIN)
     if prot & maps.PROT_EXEC:
@@ -82,7 +86,7 @@ def brk(task: Task, addr: int) -> int:
     mm = task.mm
     if addr > mm.brk:
         grown = maps.page_align(addr) - maps.page_align(mm.brk)
-        if (mm.total_vm << PAGE_SHIFT) + grown > rlimit.get(task, RLIMIT_AS):
+        if not _may_expand(task, grown, data=True):
             return mm.brk
     return maps.brk(mm, addr, rlimit.get(task, RLIMIT_DATA))
 
@@ -117,12 +121,24 @@ def msync(task: Task, addr: int, length: int, flags: int) -> None:
     if flags & MS_ASYNC and flags & MS_SYNC:
         raise Errno(EINVAL)
     end = addr + maps.page_align(length)
-    if end > 1 << 64:
+    if end > _U64:
         raise Errno(ENOMEM)
     if end != addr:
         if addr >= TASK_SIZE:
             raise Errno(ENOMEM)
-        maps.msync(task.mm, addr, min(end, TASK_SIZE + PAGE_SIZE), bool(flags & MS_SYNC))
+        maps.msync(task.mm, addr, min(end, TASK_SIZE + PAGE_SIZE), bool(flags & MS_SYNC), bool(flags & MS_INVALIDATE))
+
+
+def _may_expand(task: Task, size: int, data: bool) -> bool:
+    """RLIMIT_AS lets ``size`` more bytes be mapped, and RLIMIT_DATA as private writable ones (may_expand_vm)."""
+    mm = task.mm
+    if (mm.total_vm << PAGE_SHIFT) + size > rlimit.get(task, RLIMIT_AS):
+        return False
+    soft, hard = task.group.rlimits[RLIMIT_DATA]
+    if not data or soft == rlimit.RLIM_INFINITY:
+        return True
+    now = (mm.stats().data_vm << PAGE_SHIFT) + size
+    return now <= soft or (soft == 0 and now <= hard)
 
 
 def _check_lock_limit(task: Task, size: int, code: int) -> None:
@@ -138,8 +154,8 @@ def _check_lock_limit(task: Task, size: int, code: int) -> None:
 
 def _range(addr: int, length: int) -> tuple[int, int]:
     start = addr & PAGE_MASK
-    end = start + maps.page_align(length + (addr & ~PAGE_MASK))
-    if end < start or end > 1 << 64:
+    end = start + maps.page_align((length + (addr & ~PAGE_MASK)) & _U64)
+    if end > _U64:
         raise Errno(EINVAL)
     return start, end
 

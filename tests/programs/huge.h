@@ -4,33 +4,10 @@
  * EXPECT_LEAVES needs them; `has_leaves` asks the kernel once. */
 #ifndef FORKYARD_HUGE_H
 #define FORKYARD_HUGE_H
+#include "figures.h"
 #include "odf.h"
 
 #define LEAF_KB 2048
-
-/* The figure of smaps (kB), summed over the mappings that overlap [p, p + length). */
-TEST_UNUSED static long smaps_kb(const void *p, size_t length, const char *field)
-{
-    static char text[1 << 17];
-    size_t n = 0, width = strlen(field);
-    int fd = TEST_SUCC(open("/proc/self/smaps", O_RDONLY));
-    for (ssize_t got; n < sizeof text - 1 && (got = TEST_SUCC(read(fd, text + n, sizeof text - 1 - n))) > 0;)
-        n += got;
-    close(fd);
-    text[n] = 0;
-    long kb = 0;
-    int inside = 0;
-    for (char *line = text, *next; *line; line = next) {
-        unsigned long start, end;
-        next = strchr(line, '\n');
-        next = next ? next + 1 : line + strlen(line);
-        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-            inside = start < (uintptr_t)p + length && end > (uintptr_t)p;
-        else if (inside && strncmp(line, field, width) == 0 && line[width] == ':')
-            kb += atol(line + width + 1);
-    }
-    return kb;
-}
 
 /* Room for n leaves, aligned, asked for by madvise; nothing touched. */
 TEST_UNUSED static unsigned char *leaf_room(int n)

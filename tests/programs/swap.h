@@ -4,6 +4,7 @@
  * the same data must be right; only what `must_swap` guards needs a swap file. */
 #ifndef FORKYARD_SWAP_H
 #define FORKYARD_SWAP_H
+#include "figures.h"
 #include "odf.h"
 #include <sys/sysinfo.h>
 
@@ -54,24 +55,6 @@ TEST_UNUSED static int page_is_zero(const unsigned char *p, long page)
             if (!page_is_zero(p, _page))                                                   \
                 test_fail(__FILE__, __LINE__, "page %ld is not zero", _page);              \
     } while (0)
-
-/* A figure of a file like /proc/meminfo or /proc/self/status, in kB; -1 when it is not there. */
-TEST_UNUSED static long figure_kb(const char *path, const char *field)
-{
-    static char text[8192];
-    size_t n = 0, width = strlen(field);
-    int fd = TEST_SUCC(open(path, O_RDONLY));
-    for (ssize_t got; n < sizeof text - 1 && (got = TEST_SUCC(read(fd, text + n, sizeof text - 1 - n))) > 0;)
-        n += got;
-    close(fd);
-    text[n] = 0;
-    for (char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, field, width) == 0 && line[width] == ':')
-            return atol(line + width + 1);
-    }
-    return -1;
-}
 
 TEST_UNUSED static long swap_used_kb(void)
 {
