@@ -157,11 +157,11 @@ class Inspection:
         return out
 
     def has_anonymous(self, start: int, end: int) -> bool:
-        """Some page of [start, end) is a private one: it was stored to."""
+        """Some page of [start, end) is a private one, here or in the swap area: it was stored to."""
         step = PMD_SIZE
         while start < end:
             stop = min(end, (start + step) & -PMD_SIZE)
-            if (self.page_bytes(start, stop) & 8).any():
+            if (self.page_bytes(start, stop) & (8 | 128)).any():
                 return True
             # A mapping that was used shows it soon; of a vast one that was not, little is there to be looked at.
             start, step = stop, min(step * 2, 1 << 30)

@@ -329,6 +329,8 @@ def brk(mm: AddressSpace, address: int, data_limit: int) -> int:
     old_end, new_end = page_align(mm.brk), page_align(address)
     try:
         if new_end < old_end:
+            if not mm.vmas.overlapping(new_end, old_end):
+                return mm.brk  # what was there has been unmapped
             munmap(mm, new_end, old_end - new_end)
         elif new_end > old_end:
             # The next mapping must keep the distance of a stack guard if it is a stack.
