@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EBADF, EFAULT, EINVAL, EPERM, ESRCH, Errno
+from kernel.mm.layout import VM_READ
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, IovecIn, IovecOut, Pid, SSize, ULong
 from kernel.task.cred import may_access
@@ -90,7 +91,8 @@ def _transfer(
     while done < room:
         count = min(from_.left(), to.left(), room - done, _CHUNK)
         try:
-            data = source.read_some(from_.address(), count)
+            allowed = count if write else _readable(source, from_.address(), count)
+            data = source.read_some(from_.address(), allowed)
         except Errno as error:
             if error.code != EFAULT or not done:
                 raise
@@ -104,6 +106,22 @@ def _transfer(
         from_.advance(moved)
         to.advance(moved)
     return done
+
+
+def _readable(mm: Any, address: int, count: int) -> int:
+    """How many of ``count`` bytes may be read from outside: VM_READ is asked for, unlike of the processor's own loads.
+
+    Raises:
+        Errno: EFAULT when none.
+    """
+    end = address
+    for row in mm.vmas.overlapping(address, address + count):
+        if row.start > end or not row.flags & VM_READ:
+            break
+        end = row.end
+    if end == address:
+        raise Errno(EFAULT)
+    return min(count, end - address)
 
 
 class _Cursor:
