@@ -174,14 +174,11 @@ def _has_private_part(mm: int, first: int, base: int, size: int) -> int:
 
 
 @hot
-def _fork_gigabyte(m: int, parent: int, child: int, row: int, va: int, level: int) -> int:
-    """Share what is below the PUD entry for ``va`` if that can be done as a whole: 1 when the child has it (now or
-    already), 0 if not, -1 if out of frames."""
-    base = va & -PUD_SIZE
+def _fork_gigabyte(m: int, parent: int, child: int, va: int, level: int) -> int:
+    """Share all that is below the PUD entry for ``va``: 1 when the child has it (now or already), -1 if out of frames.
+    """
     source = pud_slot(m, load64(parent + MM_ROOT), va)
     target = pud_slot(m, load64(child + MM_ROOT), va)
-    if _has_private_part(parent, row, base, PUD_SIZE):
-        return 0
     if target != 0 and load64(target) & PTE_P:
         # An earlier VMA in the same GiB has done it.
         return 1
@@ -220,6 +217,8 @@ def fork_tables(m: int, parent: int, child: int, level: int) -> int:
     root = load64(parent + MM_ROOT)
     rows = load64(parent + MM_VMAS)
     store64(m + M_FLUSH, 1)
+    # Asked once a GiB, not for each of the many VMAs that it may hold.
+    gigabyte, together = -1, 0
     for row in range(load64(parent + MM_VMA_COUNT)):
         vma = rows + row * V_BYTES
         if load64(vma + V_FLAGS) & _PRIVATE_TO_PARENT:
@@ -228,7 +227,10 @@ def fork_tables(m: int, parent: int, child: int, level: int) -> int:
         va = next_table(m, root, load64(vma + V_START), end)
         while va < end:
             behind = (va & -PMD_SIZE) + PMD_SIZE
-            whole = _fork_gigabyte(m, parent, child, row, va, level) if level else 0
+            if va & -PUD_SIZE != gigabyte:
+                gigabyte = va & -PUD_SIZE
+                together = 1 if level and not _has_private_part(parent, row, gigabyte, PUD_SIZE) else 0
+            whole = _fork_gigabyte(m, parent, child, va, level) if together else 0
             if whole < 0:
                 return 0
             if whole > 0:
