@@ -59,7 +59,7 @@ def draw(experiment: Experiment, path: str) -> None:
     from matplotlib import pyplot
 
     panels = [panel for panel in experiment.panels() if panel.series]
-    if not panels:
+    if not panels or not experiment.times:
         raise PlotError(f"--plot {path}: nothing was measured that it shows")
     # Text stays text and nothing depends on the day: a small file, and the same numbers make the same one.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "forkyard", "font.size": 10}):

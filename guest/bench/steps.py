@@ -34,7 +34,7 @@ class Steps:
 
             self._bar = Progress(TextColumn("forkyard bench"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(),
                                  TextColumn("{task.fields[now]}", markup=False), console=Console(stderr=True),
-                                 transient=True)
+                                 transient=True, refresh_per_second=2)
             self._task = self._bar.add_task("", total=self.total, now="")
             self._bar.start()
         return self
