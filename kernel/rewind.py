@@ -28,9 +28,7 @@ class Rewind:
         budget = kernel.scheduler.budget
         self._slices = 0 if budget is None else budget.save()
         self._last_pid = kernel.tasks.last
-        # Making the inodes of pipes and sockets, on the first need, is a look at the clock.
         supers = [*(mount.sb for mount in kernel.vfs.mounts), kernel.vfs.shm, *anon.super_blocks(kernel)]
-        kernel.clock.restore(self._clock)
         self._inode_numbers = [(sb, sb.next_ino) for sb in supers]
         self._files = [(file, file.pos, file.flags) for _, file in files.items()]
         self._undo = Undo(kernel.vfs)

@@ -196,8 +196,8 @@ class Finder:
         rewind.restore()
         rewind.end()
         if not touched:
-            notice = "looked at its input" if in_time else "has looked at its input for too long"
-            return self._back_to_entry(parked, f"the program never {notice}: it is forked at its entry")
+            how = "ended" if in_time else "ran for too long"
+            return self._back_to_entry(parked, f"the program {how} without looking at its input: forked at its entry")
         again = parked.fork(odf=True)
         left = calls
 
@@ -209,10 +209,10 @@ class Finder:
         self._until(again, count, None, None)
         if left != 0:
             task_exit.kill_all(kernel)
-            return self._back_to_entry(parked, "the program did not run twice alike: it is forked at its entry")
+            return self._back_to_entry(parked, "the program did not run twice alike: forked at its entry")
         parked.release()
         return again, self._point(again, "first-read", self._before_call(again),
-                                  f"the program has {found} when it first looks at its input: it is forked before that")
+                                  f"the program has {found} when it first looks at its input: forked before that")
 
     def _back_to_entry(self, parked: Parked, notice: str) -> tuple[Task, ForkPoint]:
         task = parked.fork(odf=False)

@@ -83,7 +83,7 @@ class SuperBlock:
         self.own_inodes = 0
         """Files that exist in memory alone, kept below ``max_inodes`` (ENOSPC)."""
         self.max_inodes = 1 << 62
-        self.now = kernel.clock.realtime_ns
+        self.now = kernel.clock.timestamp_ns
         """The time stamps' clock."""
         self.undo: Undo | None = None
         """Remembers what changes, for it to be taken back."""
@@ -192,6 +192,12 @@ class Inode:
         """The inode is about to differ from what its file system loaded, in its ``data`` too: keep it."""
         if self.sb.undo is not None:
             self.sb.undo.keep(self, data)
+
+    def accessed(self, now: int) -> None:
+        """The contents have been looked at: the access time becomes ``now``."""
+        if self.sb.undo is not None:
+            self.sb.undo.keep_atime(self)
+        self.atime = now
 
     # -- directories
 

@@ -55,9 +55,7 @@ def touch_atime(file: File) -> None:
     if (inode.atime <= inode.mtime or inode.atime <= inode.ctime or now - inode.atime >= DAY_NS) and (
         not file.flags & O_NOATIME
     ):
-        if inode.sb.undo is not None:
-            inode.sb.undo.keep_atime(inode)
-        inode.atime = now
+        inode.accessed(now)
 
 
 def remove_privileges(inode: Inode, task: Task) -> None:

@@ -168,7 +168,7 @@ def _readlink(task: Task, dirfd: int, pathname: int, buf: int, size: int) -> int
         raise Errno(EINVAL)
     target = inode.readlink(task)[:size]
     if inode.atime <= inode.mtime or inode.atime <= inode.ctime:
-        inode.atime = inode.sb.now()
+        inode.accessed(inode.sb.now())
     task.mm.write(buf, target)
     return len(target)
 
