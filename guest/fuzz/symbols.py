@@ -63,11 +63,12 @@ class ModuleSymbols:
         """The function that ``address`` is in, by the symbol tables; ``name@plt`` for an entry of the PLT."""
         starts, rows = self._functions
         index = bisect.bisect_right(starts, address) - 1
-        if index >= 0:
-            start, size, name = rows[index]
-            if address < start + size or not size:
-                return Symbol(demangle(name), address - start)
-        return self._plt(address)
+        if index >= 0 and address < rows[index][0] + rows[index][1]:
+            return Symbol(demangle(rows[index][2]), address - rows[index][0])
+        found = self._plt(address)
+        if found is None and index >= 0 and not rows[index][1] and self.elf.same_section(rows[index][0], address):
+            found = Symbol(demangle(rows[index][2]), address - rows[index][0])  # a label: it says not how far it goes
+        return found
 
     def locate(self, address: int) -> list[Location]:
         """The functions around ``address`` with their lines, innermost first, as far as debug information tells."""

@@ -49,6 +49,49 @@ class _Lines:
     """Number → (name, directory)."""
 
 
+class _Row:
+    """A row of a line program."""
+
+    __slots__ = ("address", "discriminator", "ends", "file", "is_stmt", "line")
+
+    def __init__(self, state: Any) -> None:
+        self.address, self.file, self.line = state.address, state.file, state.line
+        self.is_stmt, self.ends, self.discriminator = state.is_stmt, state.end_sequence, state.discriminator
+
+
+def _add_rows(found: _Lines, rows: list[_Row]) -> None:
+    """One sequence, as gdb reads it (lnp_state_machine::record_line, find_pc_sect_line).
+
+    Rows without a line belong to the line before. Of several at one address the last counts, but for a recommended
+    breakpoint before it; rows that repeat a line only to tell blocks of it apart do not count.
+    """
+    file = line = address = 0
+    has_blocks = stmt_here = False
+    for row in rows:
+        if row.ends:
+            _put(found, row.address, 0, 0)
+            return
+        if row.address != address:
+            address, stmt_here = row.address, False
+        has_blocks = row.discriminator != 0 or (has_blocks and row.line == line)
+        changed = row.file != file
+        if row.line == 0 or (changed and stmt_here and not row.is_stmt):
+            continue
+        if changed or row.line != line or not has_blocks:
+            if row.is_stmt or not stmt_here:
+                _put(found, address, row.file, row.line)
+            stmt_here = stmt_here or row.is_stmt
+        file, line = row.file, row.line
+
+
+def _put(found: _Lines, address: int, file: int, line: int) -> None:
+    if found.addresses and found.addresses[-1] == address:
+        found.rows[-1] = file, line
+    else:
+        found.addresses.append(address)
+        found.rows.append((file, line))
+
+
 @dataclass
 class _Unit:
     """A compilation unit with what was found out about it so far."""
@@ -193,32 +236,18 @@ class Dwarf:
         if program is None or program.program_end_offset - program.program_start_offset > _MAX_LINE_BYTES:
             return found
         found.files = _files(cu, program)
-        # Sequences may come in any order; within one, addresses grow. Of several rows at one address the last
-        # counts, but for a recommended breakpoint before it (gdb's find_pc_sect_line).
-        sequences: list[list[tuple[int, int, int, bool]]] = [[]]
+        # Sequences may come in any order; within one, addresses grow.
+        sequences: list[list[_Row]] = [[]]
         for entry in program.get_entries():
-            state = entry.state
-            if state is None:
-                continue
-            if state.end_sequence:
-                sequences[-1].append((state.address, 0, 0, True))
-                sequences.append([])
-            else:
-                sequences[-1].append((state.address, state.file, state.line, state.is_stmt))
-        rows: list[tuple[int, int, int, bool]] = []
-        for sequence in sorted((s for s in sequences if s and s[0][0]), key=lambda s: s[0][0]):
-            if rows and rows[-1][0] > sequence[0][0]:
-                continue  # overlapping code does not exist
-            rows += sequence
-        for i, (address, number, line, is_stmt) in enumerate(rows):
-            last = i + 1 == len(rows) or rows[i + 1][0] != address
-            if found.addresses and found.addresses[-1] == address:
-                if not is_stmt and last and found.rows[-1][1]:
-                    continue
-                found.rows[-1] = number, line
-            else:
-                found.addresses.append(address)
-                found.rows.append((number, line))
+            if entry.state is not None:
+                sequences[-1].append(_Row(entry.state))
+                if entry.state.end_sequence:
+                    sequences.append([])
+        end = 0
+        for sequence in sorted((s for s in sequences if s and s[0].address), key=lambda s: s[0].address):
+            if sequence[0].address >= end:  # overlapping code does not exist
+                _add_rows(found, sequence)
+                end = sequence[-1].address
         return found
 
     # -- functions -----------------------------------------------------------------------------------------------

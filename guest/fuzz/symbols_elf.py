@@ -140,6 +140,11 @@ class Elf:
         return any(s.type == _PT_LOAD and s.executable and s.address <= address < s.address + s.memory_bytes
                    for s in self.segments)
 
+    def same_section(self, first: int, second: int) -> bool:
+        """Are two addresses in one section, as far as there are sections?"""
+        holder = next((s for s in self.sections if s.address and s.address <= first < s.address + s.size), None)
+        return holder is None or second < holder.address + holder.size
+
     def bias(self, start: int, offset: int) -> int | None:
         """What was added to the file's addresses when its byte ``offset`` was mapped at ``start`` (page-aligned)."""
         for segment in self.segments:
