@@ -30,6 +30,8 @@ from kernel.mm.layout import (
     K_HUGE_FREE_COUNT,
     K_SHARED_CHANGES,
     K_SWAP_FRESH,
+    K_TABLE_END,
+    K_TABLE_NEXT,
     K_TABLES_REARMED,
     K_USED,
 )
@@ -86,7 +88,8 @@ class Checker:
         # A table that is no longer shared, or gone, starts afresh.
         self.hashes[:fresh][tables == 0] = 0
         in_use = int(np.count_nonzero(memory.kind[FIRST_FRAME:fresh] & FRAME_KIND != FRAME_FREE))
-        free = memory.memory.get(K_FREE_COUNT) + 512 * memory.memory.get(K_HUGE_FREE_COUNT)
+        free = (memory.memory.get(K_FREE_COUNT) + 512 * memory.memory.get(K_HUGE_FREE_COUNT)
+                + memory.memory.get(K_TABLE_END) - memory.memory.get(K_TABLE_NEXT))
         if in_use != memory.memory.get(K_USED) or in_use + free != fresh - FIRST_FRAME:
             raise InvariantError(f"I8: {in_use} frames are in use, the counter says {memory.memory.get(K_USED)}, "
                                  f"{free} are free of {fresh - FIRST_FRAME}")

@@ -14,6 +14,7 @@ from kernel.mm.layout import (
     FRAME_FREE,
     FRAME_HUGE,
     FRAME_KIND,
+    FRAME_PTE_TABLE,
     FRAME_ZEROED,
     K_FAIL_AT,
     K_FREE,
@@ -25,8 +26,13 @@ from kernel.mm.layout import (
     K_LIMIT,
     K_PAGES_ZEROED,
     K_REFS,
+    K_TABLE_END,
+    K_TABLE_NEXT,
     K_USED,
 )
+
+#: Fresh frames that are set aside for tables at once.
+TABLE_RUN = 64
 
 
 @hot
@@ -85,6 +91,26 @@ def pop_huge(m: int) -> int:
 
 
 @hot
+def _fresh_frame(m: int, kind: int) -> int:
+    """A frame that was never used, or 0. Tables come from runs of their own: fork counts one after the other."""
+    fresh, limit = load64(m + K_FRESH), load64(m + K_LIMIT)
+    kept = load64(m + K_TABLE_NEXT)
+    if kind == FRAME_PTE_TABLE and kept == load64(m + K_TABLE_END) and fresh + 16 * TABLE_RUN <= limit:
+        kept = fresh
+        fresh += TABLE_RUN
+        store64(m + K_FRESH, fresh)
+        store64(m + K_TABLE_END, fresh)
+        store64(m + K_TABLE_NEXT, kept)
+    if kept < load64(m + K_TABLE_END) and (kind == FRAME_PTE_TABLE or fresh >= limit):
+        store64(m + K_TABLE_NEXT, kept + 1)
+        return kept
+    if fresh >= limit:
+        return 0
+    store64(m + K_FRESH, fresh + 1)
+    return fresh
+
+
+@hot
 def alloc_frame(m: int, kind: int, zeroed: int) -> int:
     """A frame with one reference, or 0 when there is none. Freed frames come first: the host has them already.
 
@@ -104,10 +130,9 @@ def alloc_frame(m: int, kind: int, zeroed: int) -> int:
         store64(m + K_FREE_COUNT, free - 1)
         clean = load8(load64(m + K_KIND) + frame) & FRAME_ZEROED
     else:
-        frame = load64(m + K_FRESH)
-        if frame >= load64(m + K_LIMIT):
+        frame = _fresh_frame(m, kind)
+        if frame == 0:
             return 0
-        store64(m + K_FRESH, frame + 1)
     if zeroed and clean == 0:
         fill_bytes(frame_address(m, frame), 0, 4096)
         store64(m + K_PAGES_ZEROED, load64(m + K_PAGES_ZEROED) + 1)

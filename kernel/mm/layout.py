@@ -29,6 +29,8 @@ K_COPY_CODE, K_COPY_VA = M_KERNEL + 11 * 8, M_KERNEL + 12 * 8
 #: again in place, pages copied, pages zeroed.
 K_FORK_ENTRIES, K_TABLES_SHARED, K_TABLES_COPIED, K_TABLES_REARMED, K_PAGES_COPIED, K_PAGES_ZEROED = (
     M_KERNEL + n * 8 for n in range(13, 19))
+#: Fresh frames that are kept for PTE tables, whose counts then lie side by side: the next one, and behind the last.
+K_TABLE_NEXT, K_TABLE_END = M_KERNEL + 46 * 8, M_KERNEL + 47 * 8
 #: Frames in use (allocated and not freed).
 K_USED = M_KERNEL + 19 * 8
 #: Per PMD table, indexed by its frame: eight int32, see PC_*.

@@ -31,6 +31,8 @@ from kernel.mm.layout import (
     K_REFS,
     K_SPACE_COUNT,
     K_SPACES,
+    K_TABLE_END,
+    K_TABLE_NEXT,
     K_THP,
     K_USED,
     K_ZERO,
@@ -134,7 +136,8 @@ class KernelMemory:
     def free_frames(self) -> int:
         """Frames that can still be allocated."""
         get = self.memory.get
-        return get(K_FREE_COUNT) + ENTRIES * get(K_HUGE_FREE_COUNT) + get(K_LIMIT) - get(K_FRESH)
+        return (get(K_FREE_COUNT) + ENTRIES * get(K_HUGE_FREE_COUNT) + get(K_TABLE_END) - get(K_TABLE_NEXT)
+                + get(K_LIMIT) - get(K_FRESH))
 
     @property
     def swap_cache(self) -> np.ndarray:
