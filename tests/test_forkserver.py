@@ -309,6 +309,22 @@ def test_a_program_with_children_cannot_be_parked(serve) -> None:
         serve(build("forkserver_early.c", "gcc"), "child", fork_at="read")
 
 
+def test_only_the_thread_at_the_place_goes_on(serve) -> None:
+    """The other thread passes the place too, before or after, and is not stopped there."""
+    notices: list[str] = []
+    server = serve(build("forkserver_early.c", "gcc"), "thread", fork_at="read", on_notice=notices.append)
+    assert notices == ["the program has 2 threads at read: the runs may not be alike"]
+    read, write = os.pipe()
+    threading.Timer(0.5, os.write, (write, b"x")).start()
+    seen: list[int] = []
+    server.events.subscribe("syscall_enter", lambda task, row, number, args: seen.append(number))
+    server.input.data = b"A"
+    assert server.run(read) == SIGKILL, "nobody echoes"
+    assert seen == [0, 1]
+    os.close(read)
+    os.close(write)
+
+
 def test_run_whole(serve) -> None:
     for what, status in (("thread", 65 << 8), ("child", 65 << 8), ("", 65 << 8)):
         server = serve(build("forkserver_early.c", "gcc"), what)
