@@ -91,7 +91,7 @@ static int act(char how, char next, const char *path) {
         return wait_for_child(pid);
     }
     case 'l': if (!fork()) for (;;) pause(); return 21;
-    case 'L': if (!fork()) { setsid(); if (!fork()) for (;;) flag++; _exit(0); } wait(NULL); return 22;
+    case 'L': if (!fork()) { setsid(); if (!fork()) { alarm(3); for (;;) flag++; } _exit(0); } wait(NULL); return 22;
     case 't': return start_thread(sleeper, NULL, 0) + 23;
     case 'T': start_thread(setter, &value, 1); return 24 + value;
     case 'S': start_thread(spinner, NULL, 0); for (volatile int i = 0; i < 3000000; i++) continue; return 25;
