@@ -45,7 +45,9 @@ B_DECODE = 16 * 8
 B_MACHINE = 17 * 8
 #: The block before which the hook has stopped the guest (0: it has not).
 B_STOPPED = 18 * 8
-#: What the decoder has said: rows of (start, end, answer).
+#: A number << 47 that tells address spaces apart.
+B_SPACE = 19 * 8
+#: What the decoder has said: rows of (B_SPACE and start, end, answer).
 B_DECODED = 32 * 8
 DECODED_ROWS = 1024
 B_BYTES = B_DECODED + DECODED_ROWS * 24
@@ -63,9 +65,10 @@ _HIGHEST = (1 << 63) - 1
 def _was_cut(b: int, start: int, end: int) -> int:
     """The long block [start, end) ended because of its length and not with an instruction that ends blocks."""
     row = b + B_DECODED + ((start ^ end >> 3) & (DECODED_ROWS - 1)) * 24
-    if load64(row) != start or load64(row + 8) != end:
+    space = load64(b + B_SPACE) | start
+    if load64(row) != space or load64(row + 8) != end:
         store64(row + 16, call2(load64(b + B_DECODE), start, end))
-        store64(row, start)
+        store64(row, space)
         store64(row + 8, end)
     return 1 if load64(row + 16) == 0 else 0
 

@@ -20,7 +20,6 @@ from emu.blocks import (
     B_BYTES,
     B_COUNT,
     B_DECODE,
-    B_DECODED,
     B_KICK,
     B_LENGTH,
     B_LIMIT,
@@ -32,6 +31,7 @@ from emu.blocks import (
     B_RESUME,
     B_SEGMENT_COUNT,
     B_SEGMENTS,
+    B_SPACE,
     B_TAIL,
     B_TAIL_START,
     UNLIMITED,
@@ -46,6 +46,7 @@ from emu.paging import PAGE_MASK, PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_PS, walk
 PROGRAMS_END = 0x7000_0000_0000
 """Programs lie below (but static PIE), libraries above."""
 _Range = tuple[int, int, int]
+_numbers = itertools.count()
 
 
 def module_key(name: bytes) -> int:
@@ -70,6 +71,8 @@ class Segments:
                 rows.pop()
             rows += [(start, key), (end, 0)]
         self.rows = np.array(rows, dtype=np.int64)
+        self.number = next(_numbers) & 0xFFFF
+        """Tells apart what lies at the same addresses."""
         self.end = rows[-1][0]
         """Behind the last address that counts."""
 
@@ -167,8 +170,7 @@ class Blocks:
         slots[B_SEGMENTS >> 3] = segments.rows.ctypes.data
         slots[B_SEGMENT_COUNT >> 3] = len(segments.rows)
         slots[B_LOW >> 3] = slots[B_LENGTH >> 3] = 0
-        # Other code may lie at the same addresses.
-        self._block.view.cast("B")[B_DECODED:] = bytes(self._block.size - B_DECODED)
+        slots[B_SPACE >> 3] = segments.number << 47
 
     # -- what each task has of its own -----------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
  * long for one translation and fault on the way, and stores that fault in the middle of small blocks.
  *
  * Arguments: any first letter is the seed of the path; a second of 'p' populates the memory before it is used, so that
- * nothing faults. The path is the same either way.
+ * nothing there faults: the path is the same either way. A second of 'n' lets the program change its code (link with -N).
  */
 #include <stdint.h>
 
@@ -20,8 +20,11 @@ static long call6(long n, long a, long b, long c, long d, long e, long f)
 	return ret;
 }
 
+static volatile int stores;
+
 __attribute__((noinline)) static int depth(int n)
 {
+	stores++; /* linked with -N this lies beside the code */
 	return n <= 1 ? 1 : depth(n - 1) + n % 3;
 }
 
@@ -107,6 +110,44 @@ __attribute__((noinline)) static int scattered(char *memory, int seed)
 	return sum;
 }
 
+/* Pages of the file that nobody has read yet: reads and stores in the middle of blocks, also of one that is cut. */
+static char pages[400 * PAGE] __attribute__((aligned(4096))) = { 1 };
+
+__attribute__((noinline)) static int from_file(int seed)
+{
+	int sum = 0;
+	for (int i = 0; i < 20; i++) {
+		char *at = pages + ((i * 7 + seed) % 100) * PAGE;
+		sum += seed;
+		sum += at[5];
+		at[6] = sum;
+		sum ^= at[100 * PAGE];
+	}
+	__asm__ volatile(
+		".set offset, 0\n"
+		".rept 600\n"
+		"xorl offset(%0), %%eax\n"
+		".set offset, offset + 1024\n"
+		".endr\n" : : "r"(pages + 250 * PAGE) : "eax", "memory", "cc");
+	return sum;
+}
+
+/* A store into the block that it is in, and stores beside code. */
+__attribute__((noinline)) static void change_code(void)
+{
+	for (int i = 0; i < 3; i++)
+		__asm__ volatile(
+			"nop\n"
+			"movb $0x90, 1f(%%rip)\n"
+			"nop\n"
+			"1: nop\n"
+			"incl 2f(%%rip)\n"
+			"jmp 3f\n"
+			"2: .long 0\n"
+			"3: push %%rax\n"
+			"pop %%rax\n" : : : "memory", "cc");
+}
+
 __attribute__((used)) static void program(long *stack)
 {
 	char **argv = (char **)(stack + 1);
@@ -119,6 +160,9 @@ __attribute__((used)) static void program(long *stack)
 	sum += heavy(memory + 400 * PAGE);
 	copy(memory + 300 * PAGE + 100, memory + 320 * PAGE, 3 * PAGE / 8 + 11);
 	clear(memory + 330 * PAGE + 8, 2 * PAGE / 8);
+	sum += from_file(seed);
+	if (argv[1][1] == 'n')
+		change_code();
 	for (int i = 0; i < 20 + seed; i++)
 		sum += pick(i);
 	for (int i = 0; i < 3; i++)
