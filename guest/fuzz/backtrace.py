@@ -159,7 +159,7 @@ class TaskSpace:
             return None
         if vma.start not in self._modules:
             symbols = self._cache.get(self._task, vma.file)
-            bias = symbols.bias(vma.start, vma.offset) if symbols is not None else None
+            bias = symbols.bias(vma.start, vma.offset, bool(vma.prot & _PROT_EXEC)) if symbols is not None else None
             self._modules[vma.start] = (symbols, bias) if symbols is not None and bias is not None else None
         return self._modules[vma.start]
 

@@ -28,9 +28,16 @@ _SYSTEM_FUNCTION = re.compile(
     r"start(_c|_thread)?|libc_start_\w+|clone3?)$")
 
 
+#: The libraries of C++ and Rust, of which much is in the program itself.
+_LIBRARY_NAME = re.compile(r"^<?(std|core|alloc|__gnu_cxx)::|^_RI?N.*\d_?(std|core|alloc|rustc)\d")
+_LIBRARY_SOURCE = re.compile(r"^(/rustc/\w+/)?library/")
+
+
 def is_system(frame: Frame) -> bool:
     """Does the frame belong to the C library, or to what else is in every program?"""
     if frame.function == "<signal handler called>":
+        return True
+    if _LIBRARY_NAME.match(frame.function or "") or _LIBRARY_SOURCE.match(frame.file or ""):
         return True
     if frame.module is None:
         return False

@@ -55,9 +55,9 @@ class ModuleSymbols:
         self._read_file = read_file
         self._locations: dict[int, list[Location]] = {}
 
-    def bias(self, start: int, offset: int) -> int | None:
+    def bias(self, start: int, offset: int, executable: bool | None = None) -> int | None:
         """See Elf.bias()."""
-        return self.elf.bias(start, offset)
+        return self.elf.bias(start, offset, executable)
 
     def symbol(self, address: int) -> Symbol | None:
         """The function that ``address`` is in, by the symbol tables; ``name@plt`` for an entry of the PLT."""
@@ -200,6 +200,16 @@ def demangle(name: str) -> str:
     return _without_parameters(re.sub(r"::h[0-9a-f]{16}$", "", text))
 
 
+def _without_result(text: str) -> str:
+    """``int ns::f<int>`` → ``ns::f<int>``: templates come with the type of their result."""
+    depth = 0
+    for at in range(len(text) - 1, 0, -1) if "operator" not in text else ():
+        depth += (text[at] in ">)") - (text[at] in "<(")
+        if text[at] == " " and not depth:
+            return text[at + 1:]
+    return text
+
+
 def _without_parameters(text: str) -> str:
     """``ns::f(int) const`` → ``ns::f``: the last pair of parentheses and what follows, if it is a parameter list."""
     end = text.rfind(")")
@@ -209,5 +219,5 @@ def _without_parameters(text: str) -> str:
     for at in range(end, -1, -1):
         depth += (text[at] == ")") - (text[at] == "(")
         if not depth:
-            return text[:at] if at and not text[:at].endswith(("operator", "::")) else text
+            return _without_result(text[:at]) if at and not text[:at].endswith(("operator", "::")) else text
     return text

@@ -20,7 +20,9 @@ from guest.fuzz.symbols_guard import time_limit
 
 #: Limits of what is parsed for one address lookup: entries of one compilation unit, and bytes of one line program.
 _MAX_DIES, _MAX_LINE_BYTES, _MAX_UNITS, _MAX_DEPTH = 400_000, 8 << 20, 20_000, 64
-_MAX_SECONDS = 10.0
+_MAX_SECONDS = 5.0
+#: Mangled in Rust's own way, which libstdc++ does not know: the plain name says more.
+_RUST = b"_R"
 _NESTING = {"DW_TAG_namespace", "DW_TAG_module", "DW_TAG_structure_type", "DW_TAG_class_type"}
 _BLOCKS = {"DW_TAG_lexical_block", "DW_TAG_inlined_subroutine", "DW_TAG_try_block", "DW_TAG_catch_block"}
 
@@ -100,6 +102,8 @@ class _Unit:
     lines: _Lines | None = None
     functions: list[tuple[int, int, Any]] | None = None
     """(start, end, entry) of the functions with code."""
+    is_too_much: bool = False
+    """Its functions could not be read in time."""
 
 
 class Dwarf:
@@ -111,22 +115,15 @@ class Dwarf:
         self._ranges: list[tuple[int, int, int]] | None = None
         self._aranges: Any = None
         self._aranges_read = False
-        self._broken = False
-        """It took too long once: entries that go round in circles, or just too many."""
 
     def locate(self, address: int) -> list[Location]:
         """The functions that ``address`` is in, innermost first; empty when there is no information."""
-        if self._broken:
-            return []
         try:
             with time_limit(_MAX_SECONDS):
                 unit = self._unit_of(address)
-                return self._locate(unit, address) if unit is not None else []
-        except TimeoutError:
-            self._broken = True
+            return self._locate(unit, address) if unit is not None else []
         except Exception:  # whatever a broken file makes pyelftools raise
             return []
-        return []
 
     # -- units ---------------------------------------------------------------------------------------------------
 
@@ -194,12 +191,15 @@ class Dwarf:
 
     def _locate(self, unit: _Unit, address: int) -> list[Location]:
         name, directory, line = self._line(unit, address)
-        try:
-            chain = self._chain(unit, address)
-        except TimeoutError:
-            raise
-        except Exception:  # the line table may be good where the entries are not
-            chain = []
+        chain = []
+        if not unit.is_too_much:
+            try:
+                with time_limit(_MAX_SECONDS):
+                    chain = self._chain(unit, address)
+            except TimeoutError:  # entries that go round in circles, or just very many
+                unit.is_too_much = True
+            except Exception:  # the line table may be good where the entries are not
+                chain = []
         if not chain:
             return [Location(None, name, directory, line)] if line is not None else []
         found = []
@@ -227,7 +227,8 @@ class Dwarf:
     def _lines(self, unit: _Unit) -> _Lines:
         if unit.lines is None:
             unit.lines = _Lines()
-            unit.lines = self._read_lines(unit.cu)
+            with contextlib.suppress(TimeoutError), time_limit(_MAX_SECONDS):
+                unit.lines = self._read_lines(unit.cu)
         return unit.lines
 
     def _read_lines(self, cu: Any) -> _Lines:
@@ -255,10 +256,11 @@ class Dwarf:
     def _chain(self, unit: _Unit, address: int) -> list[Any]:
         """The function entry around ``address`` and the inlined calls in it, innermost first."""
         if unit.functions is None:
-            unit.functions = []
+            found: list[tuple[int, int, Any]] = []
             for die in self._walk(unit.cu, unit.cu.get_top_DIE(), _NESTING, [0]):
                 if die.tag == "DW_TAG_subprogram":
-                    unit.functions += [(low, high, die) for low, high in self._ranges_of(unit.cu, die) if low]
+                    found += [(low, high, die) for low, high in self._ranges_of(unit.cu, die) if low]
+            unit.functions = found
         function = next((die for low, high, die in unit.functions if low <= address < high), None)
         if function is None:
             return []
@@ -319,6 +321,8 @@ def _name(die: Any) -> str | None:
         for attribute in ("DW_AT_linkage_name", "DW_AT_MIPS_linkage_name", "DW_AT_name"):
             if attribute in die.attributes:
                 value = die.attributes[attribute].value
+                if isinstance(value, bytes) and value.startswith(_RUST) and "DW_AT_name" in die.attributes:
+                    continue
                 return _text(value) if isinstance(value, bytes) else None
         link = next((a for a in ("DW_AT_abstract_origin", "DW_AT_specification") if a in die.attributes), None)
         if link is None:

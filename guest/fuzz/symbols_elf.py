@@ -145,13 +145,19 @@ class Elf:
         holder = next((s for s in self.sections if s.address and s.address <= first < s.address + s.size), None)
         return holder is None or second < holder.address + holder.size
 
-    def bias(self, start: int, offset: int) -> int | None:
-        """What was added to the file's addresses when its byte ``offset`` was mapped at ``start`` (page-aligned)."""
+    def bias(self, start: int, offset: int, executable: bool | None = None) -> int | None:
+        """What was added to the file's addresses when its byte ``offset`` was mapped at ``start`` (page-aligned).
+
+        A page of the file may belong to two segments, each mapped for itself: a mapping begins where its segment does,
+        and ``executable`` says which of two it is.
+        """
+        found: list[tuple[bool, bool, int, int]] = []
         for segment in self.segments:
             low = segment.offset & -4096
             if segment.type == _PT_LOAD and low <= offset < segment.offset + max(segment.file_bytes, 1):
-                return start - (offset - low) - (segment.address & -4096)
-        return None
+                bias = start - (offset - low) - (segment.address & -4096)
+                found.append((low == offset, executable in (None, segment.executable), -len(found), bias))
+        return max(found)[3] if found else None
 
     @functools.cached_property
     def build_id(self) -> str | None:
