@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from emu.layout import M_RIP
 from guest.fuzz.backtrace import SymbolCache
 from guest.fuzz.input_touch import touches
-from guest.fuzz.start_code import find_main
+from guest.fuzz.start_code import PROT_EXEC, find_main, is_code
 from kernel.rewind import Rewind
+from kernel.syscalls.table import TABLE
 from kernel.task import exit as task_exit
 from kernel.task.park import Parked, entanglement
 from kernel.task.stack import AT_ENTRY
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from kernel.syscalls.table import Syscall
     from kernel.task.task import Task
 
-PROT_EXEC = 4
 _U64 = (1 << 64) - 1
 _ADDRESS = re.compile(r"(?:(?P<module>[^+]+)\+)?(?P<number>0[xX][0-9a-fA-F]+|\d+)")
 _MMAP = 9
@@ -142,10 +142,10 @@ class Finder:
 
     def _program_address(self, task: Task, number: int) -> int:
         """An address as the user says it: virtual, or one of the file's own when the program can be anywhere."""
-        if _is_code(task, number):
+        if is_code(task, number):
             return number
         moved = number + (self._bias(task, _program(task)) or 0)
-        if not _is_code(task, moved):
+        if not is_code(task, moved):
             raise ForkPointError(f"{number:#x} is not in the program's code")
         return moved
 
@@ -165,7 +165,7 @@ class Finder:
             self._resume(task)
             self._until(task, mapped, None, place)
         found = address()
-        if found is None or not _is_code(task, found):
+        if found is None or not is_code(task, found):
             raise ForkPointError(f"{place} is not in the code of {name}")
         self._go_to(task, found, place)
 
@@ -249,8 +249,14 @@ class Finder:
         long. Without a ``name`` the end of the program is no error."""
         kernel = self.kernel
         scheduler, cpu = kernel.scheduler, kernel.machine.cpu
-        slots = cpu.slots
         reached = False
+        breaks: tuple[int, ...] = ()
+
+        def stop_at(*addresses: int) -> None:
+            nonlocal breaks
+            if addresses != breaks:
+                breaks = addresses
+                cpu.break_at(addresses)
 
         def park(task: Task) -> None:
             nonlocal reached
@@ -258,34 +264,34 @@ class Finder:
             scheduler.park(task)
 
         def look(caller: Task, row: Syscall | None, args: list[int]) -> bool:
+            if address is not None:
+                stop_at(address)
             if before_syscall is None or not before_syscall(caller, row, args):
                 return False
             park(caller)
             return True
 
         def on_stop(caller: Task) -> bool:
-            if slots[M_RIP >> 3] != address:
+            assert address is not None
+            if cpu.slots[M_RIP >> 3] != address:
+                stop_at(address)
                 return False
             if caller is task:
                 park(caller)
                 return True
-            # A child or thread of it: step over.
-            cpu.break_at(())
-            cpu.run(1)
-            cpu.break_at((address,))
+            # A thread or child of it may pass: until the end of its slice, or its next call, nobody is stopped.
+            stop_at()
             return False
 
-        if before_syscall is not None:
-            scheduler.before_syscall = look
+        scheduler.before_syscall = look
         if address is not None:
             scheduler.on_stop = on_stop
-            cpu.break_at((address,))
+            stop_at(address)
         try:
             in_time = self._run()
         finally:
             scheduler.before_syscall = scheduler.on_stop = None
-            if address is not None:
-                cpu.break_at(())
+            stop_at()
         if reached or name is None:
             return in_time
         if not in_time:
@@ -295,8 +301,6 @@ class Finder:
     # -- telling ---------------------------------------------------------------------------------------------------
 
     def _before_call(self, task: Task) -> str:
-        from kernel.syscalls.table import TABLE
-
         row = TABLE.get(task.registers().rax)
         return f"before {row.name if row is not None else 'a system call'}"
 
@@ -321,10 +325,6 @@ def _libraries(task: Task) -> Iterable[Any]:
         if vma.file is not None and vma.prot & PROT_EXEC and vma.file.inode not in seen:
             seen.add(vma.file.inode)
             yield vma.file
-
-
-def _is_code(task: Task, address: int) -> bool:
-    return any(vma.start <= address < vma.end and vma.prot & PROT_EXEC for vma in task.mm.vma_rows())
 
 
 def _auxiliary(task: Task, key: int) -> int:

@@ -9,6 +9,7 @@ from kernel.errno import Errno
 if TYPE_CHECKING:
     from kernel.task.task import Task
 
+PROT_EXEC = 4
 _MAX_BYTES, _MAX_JUMPS = 256, 4
 
 
@@ -43,7 +44,7 @@ def find_main(task: Task, entry: int) -> int | None:
                     candidate = instruction.address + instruction.size + source.mem.disp
                 elif source.type == x86.X86_OP_IMM:
                     candidate = source.imm & 0xFFFFFFFFFFFFFFFF
-        if candidate is not None and _is_code(task, candidate):
+        if candidate is not None and is_code(task, candidate):
             return candidate
         if target is None:
             return None
@@ -51,5 +52,6 @@ def find_main(task: Task, entry: int) -> int | None:
     return None
 
 
-def _is_code(task: Task, address: int) -> bool:
-    return any(vma.start <= address < vma.end and vma.prot & 4 for vma in task.mm.vma_rows())
+def is_code(task: Task, address: int) -> bool:
+    """Is ``address`` mapped for execution?"""
+    return any(vma.start <= address < vma.end and vma.prot & PROT_EXEC for vma in task.mm.vma_rows())
