@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -174,7 +176,7 @@ def test_maps_are_equal(toolchain: str, kind: str) -> None:
     assert Run([program, "10", kind]).digest != first.digest
 
 
-def test_map_is_equal_in_another_process(tmp_path: Path) -> None:
+def test_map_is_equal_in_another_process() -> None:
     program = _kinds()
     script = ("import sys; sys.path[:0] = sys.argv[1:3]\nimport test_coverage as t\n"
               "print(t.Run([sys.argv[3], '20', 'f'], options={'seed': 5}).digest)")
@@ -184,28 +186,71 @@ def test_map_is_equal_in_another_process(tmp_path: Path) -> None:
     assert done.stdout.strip() == Run([program, "20", "f"]).digest, done.stderr
 
 
+class Server:
+    """A fork server with a map; ``run()`` gives the status and the map's digest."""
+
+    def __init__(self, argv: Sequence[str], path: str, data: bytes, *, seed: int = 0, fork: str = "odf") -> None:
+        self.map = np.zeros(MAP_BYTES, np.uint8)
+        self._null = os.open(os.devnull, os.O_RDWR)
+        options = Options(seed=seed, stdin=self._null, stdout=self._null, stderr=self._null)
+        self.input = BytesInput(data, path=path)
+        self._server = ForkServer(options, argv, env={"PATH": "/usr/bin:/bin"}, fork=fork, input=self.input,
+                                  coverage=CoverageOptions(self.map.ctypes.data, MAP_BYTES))
+
+    def __enter__(self) -> Server:
+        self._server.prepare()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+        os.close(self._null)
+
+    def run(self, stop_fd: int | None = None) -> tuple[int, str]:
+        self.map[:] = 0
+        return self._server.run(stop_fd), hashlib.sha256(self.map.tobytes()).hexdigest()
+
+
 @pytest.mark.parametrize("fork", ["odf", "classic"])
-def test_fifty_runs_of_a_fork_server(fork: str, tmp_path: Path) -> None:
+def test_fifty_runs_of_a_fork_server(fork: str) -> None:
     harness.need("readelf")
-    data = _kinds().read_bytes()
     found = set()
     for seed in (0, 7):
-        edges = np.zeros(MAP_BYTES, np.uint8)
-        null = os.open(os.devnull, os.O_RDWR)
-        options = Options(seed=seed, stdin=null, stdout=null, stderr=null)
-        try:
-            with ForkServer(options, ["readelf", "-a", "/in.elf"], env={"PATH": "/usr/bin"}, fork=fork,
-                            input=BytesInput(data, path="/in.elf"),
-                            coverage=CoverageOptions(edges.ctypes.data, MAP_BYTES)) as server:
-                server.prepare()
-                for _ in range(50):
-                    edges[:] = 0
-                    assert server.run() == 0
-                    found.add(hashlib.sha256(edges.tobytes()).hexdigest())
-                assert np.count_nonzero(edges) > 1000
-        finally:
-            os.close(null)
+        with Server(["readelf", "-a", "/in.elf"], "/in.elf", _kinds().read_bytes(), seed=seed, fork=fork) as server:
+            found |= {server.run() for _ in range(50)}
+            assert np.count_nonzero(server.map) > 1000
     assert len(found) == 1
+    assert next(iter(found))[0] == 0
+
+
+def test_threads_and_pipelines_in_a_fork_server() -> None:
+    """They run side by side in the same order each time, whichever kind of fork made them."""
+    harness.need("busybox")
+    threads = [str(harness.build("coverage_threads.c", "gcc")), "/unused"]
+    script = b"for i in 1 2 3; do echo $i | cat & done; wait; ls / | sort | head -n 3"
+    for argv, path, data in ((threads, "/unused", b""), (["busybox", "sh", "/in.sh"], "/in.sh", script)):
+        found = set()
+        for fork in ("odf", "classic"):
+            with Server(argv, path, data, seed=3, fork=fork) as server:
+                found |= {server.run() for _ in range(8)}
+        assert len(found) == 1, argv
+
+
+def test_run_after_one_that_was_stopped() -> None:
+    harness.need("busybox")
+    good, endless = b"for i in 1 2 3; do [ $i = 2 ] && echo; done", b"while :; do :; done"
+    with Server(["busybox", "sh", "/in.sh"], "/in.sh", good) as server:
+        expected = server.run()
+        for _ in range(3):
+            server.input.data = endless
+            read, write = os.pipe()
+            timer = threading.Timer(0.05, os.write, (write, b"x"))
+            timer.start()
+            assert server.run(read)[0] == signal.SIGKILL
+            timer.join()
+            os.close(read)
+            os.close(write)
+            server.input.data = good
+            assert server.run() == expected
 
 
 def test_counters_never_wrap_to_zero() -> None:
