@@ -7,94 +7,47 @@ To know that a range is one VMA for certain, each page carries the number of its
 
 from __future__ import annotations
 
-import itertools
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM
 
+from model_pages import File, Page, Process, cut, cuts_huge, shown, simple_for_huge
+from model_pages import numbers as areas
 from model_steps import (
+    ADVICE,
+    COLLAPSE,
+    DOFORK,
+    DONTFORK,
+    DONTNEED,
+    DONTNEED_LOCKED,
+    DONTUNMAP,
     FILE_PAGES,
+    FIXED,
+    FREE,
     HEAP,
+    HUGE,
+    HUGEPAGE,
+    KEEPONFORK,
+    MAYMOVE,
+    NOHUGEPAGE,
     NOREPLACE,
+    POPULATE_READ,
+    POPULATE_WRITE,
     PRIVATE,
     PRIVATE_READONLY,
+    REMOVE,
     SHARED,
     SHARED_READONLY,
     SLOTS,
+    WIPEONFORK,
     Step,
     region_end,
 )
 
-MAYMOVE, FIXED, DONTUNMAP = 1, 2, 4
-(DONTNEED, FREE, REMOVE, DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE, WIPEONFORK, KEEPONFORK, POPULATE_READ, POPULATE_WRITE,
- DONTNEED_LOCKED) = 4, 8, 9, 10, 11, 14, 15, 18, 19, 22, 23, 24
-#: Advice that nobody can see the effect of: NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTDUMP, DODUMP, COLD, PAGEOUT.
-UNSEEN = (0, 1, 2, 3, 16, 17, 20, 21)
-ADVICE = (DONTNEED, FREE, REMOVE, DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE, WIPEONFORK, KEEPONFORK, POPULATE_READ,
-          POPULATE_WRITE, DONTNEED_LOCKED, *UNSEEN)
-OK, NOBODY = "ok", "-"
-
-#: A page's two words, and whether each may have become 0 meanwhile.
-Cell = list[int]
-_numbers = itertools.count(1)
-
-
-@dataclass
-class File:
-    """What a file or shared memory holds: page index → cell."""
-
-    pages: int
-    writable: bool = True
-    cells: dict[int, Cell] = field(default_factory=dict)
-
-    def cell(self, index: int) -> Cell:
-        return self.cells.setdefault(index, [0, 0, 0, 0])
-
-
-@dataclass(slots=True)
-class Page:
-    """A mapped page of one process; ``own`` is its private copy, without which it shows its file, or zeros."""
-
-    prot: int
-    area: int
-    file: File | None = None
-    index: int = 0
-    shared: bool = False
-    own: Cell | None = None
-    dontfork: bool = False
-    wipe: bool = False
-
-    @property
-    def bus(self) -> bool:
-        return self.own is None and self.file is not None and self.index >= self.file.pages
-
-    def cell(self) -> Cell | tuple[int, ...]:
-        if self.own is not None:
-            return self.own
-        if self.file is not None:
-            return self.file.cells.get(self.index, (0, 0, 0, 0))
-        return 0, 0, 0, 0
-
-    def write(self) -> Cell:
-        """The cell that a store changes."""
-        if self.shared:
-            assert self.file is not None
-            return self.file.cell(self.index)
-        if self.own is None:
-            self.own = list(self.cell())
-        return self.own
-
-    def refusal(self, access: int) -> str:
-        """The signal that the CPU gets for reading (1) or writing (2) here; empty for none."""
-        if not (self.prot & 2 if access == 2 else self.prot):
-            return "SEGV2"
-        return "BUS2" if self.bus else ""
-
-
-@dataclass
-class Process:
-    pages: dict[int, Page] = field(default_factory=dict)
-    brk: int = 0
+#: The host's version: what came later it cannot confirm.
+LINUX = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2])
+OK, NOBODY, ANY = "ok", "-", "any"
 
 
 def error(code: int) -> str:
@@ -108,6 +61,8 @@ class Model:
         self.file = File(FILE_PAGES)
         self.readonly = File(FILE_PAGES, False, {i: [1000 + i, 2000 + i, 0, 0] for i in range(FILE_PAGES)})
         self.processes: dict[int, Process] = {0: Process()}
+        self.huge = False
+        """Somebody has mapped pages of the pool (MAP_HUGETLB)."""
 
     def step(self, step: Step) -> str | None:
         """Carry it out; returns what it gives (see ``agrees``), or None: not certain, and not done."""
@@ -116,6 +71,8 @@ class Model:
         if process is None:
             return NOBODY
         method: Callable[..., str | None] = getattr(self, f"_{operation}")
+        if self.huge and not simple_for_huge(process.pages, operation, numbers):  # type: ignore[arg-type]
+            return None
         if operation in ("fork", "exit", "truncate", "fread", "fwrite", "peek", "poke"):
             return method(slot, *numbers)
         return method(process, *numbers)
@@ -134,24 +91,26 @@ class Model:
         shared, file = bool(kind & 1), None
         if kind == SHARED:
             file, offset = File(count), 0
-        elif kind != PRIVATE:
+        elif kind not in (PRIVATE, HUGE):
             file = self.readonly if kind >= PRIVATE_READONLY else self.file
-        self._munmap(process, page, count)
-        area = next(_numbers)
+        if self._munmap(process, page, count) != OK:
+            return error(EINVAL)
+        area = next(areas)
+        self.huge |= kind == HUGE
         for i, number in enumerate(pages):
-            process.pages[number] = Page(prot, area, file, offset + i if file else 0, shared)
+            process.pages[number] = Page(prot, area, file, offset + i if file else 0, shared, huge=kind == HUGE)
         return OK
 
     def _munmap(self, process: Process, page: int, count: int) -> str:
-        if count == 0:
+        if count == 0 or cuts_huge(process.pages, page) or cuts_huge(process.pages, page + count):
             return error(EINVAL)
-        _cut(process.pages, page, count)
+        cut(process.pages, page, count)
         for number in range(page, page + count):
             process.pages.pop(number, None)
         return OK
 
     def _mprotect(self, process: Process, page: int, count: int, prot: int) -> str:
-        _cut(process.pages, page, count)
+        cut(process.pages, page, count)
         for number in range(page, page + count):
             known = process.pages.get(number)
             if known is None:
@@ -165,17 +124,17 @@ class Model:
         whole = all(number in process.pages for number in range(page, page + count))
         return OK if whole else error(ENOMEM)
 
-    def _brk(self, process: Process, pages: int) -> str | None:
+    def _brk(self, process: Process, pages: int) -> str:
         changed = range(HEAP + min(pages, process.brk), HEAP + max(pages, process.brk))
         if pages < process.brk:
             if not any(number in process.pages for number in changed):
-                return None  # until brk says no, as Linux does
+                return "no"
             self._munmap(process, changed.start, len(changed))
         elif pages > process.brk:
             # Room for one page more is asked for.
             if any(number in process.pages for number in (*changed, changed.stop)):
                 return "no"
-            area = next(_numbers)
+            area = next(areas)
             for number in changed:
                 process.pages[number] = Page(3, area)
         process.brk = pages
@@ -195,6 +154,8 @@ class Model:
             if old > new:
                 self._munmap(process, page + new, old - new)
             return OK
+        if flags & FIXED and old == new and LINUX >= (6, 17):
+            return self._move_each(process, page, old, flags, place)
         areas = {known.area if known else 0 for known in map(pages.get, range(page, page + old))}
         if 0 in areas and not to_place:
             return error(EFAULT)
@@ -215,12 +176,19 @@ class Model:
         self._move(process, page, old, new, flags, place)
         return OK if flags & FIXED else "moved"
 
+    def _move_each(self, process: Process, page: int, count: int, flags: int, place: int) -> str:
+        """Several mappings at once; where there is none, nothing happens at the other end either."""
+        for i in range(count):
+            if page + i in process.pages:
+                self._move(process, page + i, 1, 1, flags, place + i)
+        return OK
+
     def _move(self, process: Process, page: int, old: int, new: int, flags: int, place: int) -> None:
         """The pages go to ``place``, then, if they went by a place of the kernel's choice."""
         pages = process.pages
-        _cut(pages, page, old)
+        cut(pages, page, old)
         source = [pages[page + i] for i in range(max(old, 1))]
-        area = next(_numbers)
+        area = next(areas)
         moved = [replace(known, area=area) for known in source[:new]]
         if old == 0:
             moved = [replace(source[0], area=area)]
@@ -245,13 +213,15 @@ class Model:
         if advice not in ADVICE:
             return error(EINVAL)
         known = [process.pages.get(number) for number in range(page, page + count)]
-        if advice == REMOVE and any(one and one.shared and one.file and one.file.writable and not one.prot & 2
-                                    for one in known):
-            return None  # allowed since Linux 6.7
+        if advice == REMOVE and LINUX < (6, 7) and any(
+                one and one.shared and one.file and one.file.writable and not one.prot & 2 for one in known):
+            return None
+        if advice == COLLAPSE:
+            return ANY
         if advice in (POPULATE_READ, POPULATE_WRITE):
             return self._populate(known, 2 if advice == POPULATE_WRITE else 1)
         if advice in (DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE, WIPEONFORK, KEEPONFORK):
-            _cut(process.pages, page, count)
+            cut(process.pages, page, count)
         for one in known:
             code = self._advise(one, advice) if one else 0
             if code:
@@ -311,7 +281,7 @@ class Model:
         return why or OK
 
     def _load(self, process: Process, page: int) -> str:
-        return self._why_not(process, page, 1) or _shown(process.pages[page].cell())
+        return self._why_not(process, page, 1) or shown(process.pages[page].cell())
 
     def _cross(self, process: Process, page: int, value: int) -> str | None:
         """The upper half of one page's last word and the lower half of the next page's first, in one store."""
@@ -327,11 +297,31 @@ class Model:
         self._set(process, page + 1, 0, next_ & ~0xFFFFFFFF | value)
         return OK
 
+    def _fill(self, process: Process, page: int, count: int, value: int) -> str:
+        """A different value in each page of a range, up to the first that cannot be written."""
+        for i in range(count):
+            if (done := self._store(process, page + i, 0, value + i)) != OK:
+                return done
+        return OK
+
+    def _digest(self, process: Process, page: int, count: int) -> str | None:
+        """All words of a range in one number."""
+        total = 0
+        for i in range(count):
+            why = self._why_not(process, page + i, 1)
+            if why:
+                return why
+            cell = process.pages[page + i].cell()
+            if cell[2] or cell[3]:
+                return None
+            total += (i + 1) * (cell[0] + cell[1])
+        return str(total & (1 << 64) - 1)
+
     def _put(self, process: Process, page: int, word: int, value: int) -> str:
         return error(EFAULT) if self._store(process, page, word, value) != OK else OK
 
     def _get(self, process: Process, page: int) -> str:
-        return error(EFAULT) if self._why_not(process, page, 1) else _shown(process.pages[page].cell())
+        return error(EFAULT) if self._why_not(process, page, 1) else shown(process.pages[page].cell())
 
     def _peek(self, slot: int, other: int, page: int) -> str | None:
         if other not in self.processes:
@@ -339,7 +329,7 @@ class Model:
         if page >= HEAP:
             return None  # the other's heap may be elsewhere
         known = self.processes[other].pages.get(page)
-        return _shown(known.cell()) if known and known.prot & 1 and not known.bus else error(EFAULT)
+        return shown(known.cell()) if known and known.prot & 1 and not known.bus else error(EFAULT)
 
     def _poke(self, slot: int, other: int, page: int, word: int, value: int) -> str | None:
         if other not in self.processes:
@@ -356,7 +346,7 @@ class Model:
         return OK
 
     def _fread(self, slot: int, index: int) -> str:
-        return _shown(self.file.cells.get(index, (0, 0, 0, 0)) if index < self.file.pages else (0, 0, 0, 0))
+        return shown(self.file.cells.get(index, (0, 0, 0, 0)) if index < self.file.pages else (0, 0, 0, 0))
 
     def _truncate(self, slot: int, pages: int) -> str:
         self.file.pages = pages
@@ -377,7 +367,8 @@ class Model:
         for number, page in parent.pages.items():
             if not page.dontfork:
                 own = None if page.wipe or page.own is None else list(page.own)
-                pages[number] = Page(page.prot, page.area, page.file, page.index, page.shared, own, False, page.wipe)
+                pages[number] = Page(page.prot, page.area, page.file, page.index, page.shared, own, False, page.wipe,
+                                     page.huge)
         self.processes[to] = Process(pages, parent.brk)
         return OK
 
@@ -391,26 +382,3 @@ class Model:
 
     def _odf(self, process: Process, on: int, level: int) -> str:
         return OK
-
-
-def _shown(cell: Cell | tuple[int, ...]) -> str:
-    return ",".join(f"{cell[i]}?" if cell[2 + i] and cell[i] else str(cell[i]) for i in (0, 1))
-
-
-def _cut(pages: dict[int, Page], first: int, count: int) -> None:
-    """A call dealt with this range alone: its parts, and what follows it, count as areas of their own from now on."""
-    renamed: dict[int, int] = {}
-    end = first + count
-    for number in range(first, end):
-        page = pages.get(number)
-        if page is not None:
-            if page.area not in renamed:
-                renamed[page.area] = next(_numbers)
-            page.area = renamed[page.area]
-    behind = pages.get(end)
-    if behind is not None and behind.area in renamed:
-        old, new = behind.area, next(_numbers)
-        while behind is not None and behind.area == old:
-            behind.area = new
-            end += 1
-            behind = pages.get(end)

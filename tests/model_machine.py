@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
-from model import ADVICE, DONTUNMAP, FIXED, MAYMOVE, POPULATE_READ, Model
+from model import Model
 from model_steps import (
+    ADVICE,
+    DONTNEED,
+    DONTUNMAP,
     FILE_PAGES,
+    FIXED,
     HEAP,
+    HUGE,
+    MAYMOVE,
     POPULATE,
+    POPULATE_WRITE,
     PRIVATE_FILE,
     PRIVATE_READONLY,
     SHARED,
@@ -18,7 +27,7 @@ from model_steps import (
     agrees,
     region_end,
 )
-from model_ways import compare, explain
+from model_ways import SPACES, compare, explain
 
 #: Page numbers that fall together, and on both sides of the tables' edges (2, 514 and 1026 in the arena).
 ARENA_PLACES = (0, 1, 2, 3, 4, 5, 256, 511, 512, 513, 514, 515, 516, 1000, 1025, 1026, 1027)
@@ -59,7 +68,11 @@ class Machine(RuleBasedStateMachine):
         page = PLACES[number >> 2]
         if number & 3 == 3 or not mapped:
             return page, min(count, region_end(page) - page)
-        page = mapped[(number >> 2) % len(mapped)]
+        return self.run(pages, mapped[(number >> 2) % len(mapped)], count)
+
+    @staticmethod
+    def run(pages: Container[int], page: int, count: int) -> tuple[int, int]:
+        """``page`` and how many of ``count`` pages from there on are mapped, at least 1."""
         return page, next((i for i in range(1, count) if page + i not in pages), count)
 
     def take(self, operation: str, who: int, *numbers: int) -> None:
@@ -80,8 +93,10 @@ class Machine(RuleBasedStateMachine):
         self.settled = len(self.steps)
         for who, (_, process) in enumerate(sorted(self.model.processes.items())):
             held = [number for number, page in process.pages.items() if any(page.cell()[:2])]
-            for page in sorted({*held[:80], *ARENA_PLACES, *HEAP_PLACES[:3]}):
+            for page in sorted({*held[:40], *ARENA_PLACES, *HEAP_PLACES[:3]}):
                 self.take("load", who, page)
+            for page in (0, 2, 514, 1026, HEAP):
+                self.take("digest", who, *self.run(process.pages, page, 512))
         for index in range(FILE_PAGES):
             self.take("fread", 0, index)
 
@@ -119,8 +134,7 @@ class Machine(RuleBasedStateMachine):
         page, old = self.aim(who, at, old)
         self.take("mremap", who, page, old, min(new, region_end(place) - place), flags, place)
 
-    # Until madvise gives Linux's errors, without POPULATE_READ.
-    @rule(who=which, at=aims, count=counts | few, advice=st.sampled_from((*ADVICE, 7)).filter(POPULATE_READ.__ne__))
+    @rule(who=which, at=aims, count=counts | few, advice=st.sampled_from((*ADVICE, 7)))
     def madvise(self, who: int, at: int, count: int, advice: int) -> None:
         self.take("madvise", who, *self.aim(who, at, count), advice)
 
@@ -147,6 +161,14 @@ class Machine(RuleBasedStateMachine):
     @rule(who=which, at=aims, by_kernel=st.booleans())
     def load(self, who: int, at: int, by_kernel: bool) -> None:
         self.take("get" if by_kernel else "load", who, self.aim(who, at)[0])
+
+    @rule(who=which, at=aims, count=counts, value=values)
+    def fill(self, who: int, at: int, count: int, value: int) -> None:
+        self.take("fill", who, *self.aim(who, at, count), value)
+
+    @rule(who=which, at=aims, count=counts)
+    def digest(self, who: int, at: int, count: int) -> None:
+        self.take("digest", who, *self.aim(who, at, count))
 
     @rule(who=which, at=aims, value=values)
     def cross(self, who: int, at: int, value: int) -> None:
@@ -198,10 +220,10 @@ class Machine(RuleBasedStateMachine):
 class SpacesMachine(Machine):
     """Each step is carried out at once on the kernel's address spaces, and all invariants are checked after it."""
 
-    def __init__(self) -> None:
-        from model_space import Spaces
+    way = "spaces"
 
-        self.spaces = Spaces()
+    def __init__(self) -> None:
+        self.spaces = SPACES[self.way]()
         self.failed = False
         super().__init__()
 
@@ -214,20 +236,55 @@ class SpacesMachine(Machine):
         if not agrees(expected, found):
             self.failed = True
             # Once more, as a whole: the text is then made as for the other ways.
-            compare(self.steps, self.expected, "spaces", self.settled)
-            raise AssertionError(explain(self.steps, self.expected, [*self.expected[:-1], found], "spaces"))
+            compare(self.steps, self.expected, self.way, self.settled)
+            raise AssertionError(explain(self.steps, self.expected, [*self.expected[:-1], found], self.way))
 
     def teardown(self) -> None:
-        if not self.failed:
-            self.look_around()
+        if self.failed:
+            self.spaces.abandon()
+            return
+        self.look_around()
+        try:
             self.spaces.close()
+        except Exception:
+            compare(self.steps, self.expected, self.way, self.settled)
+            raise
 
 
-def native_machine(ways: tuple[str, ...]) -> type[Machine]:
+class PoolRules(Machine):
+    """With MAP_HUGETLB, which the host can only confirm when its pool has pages."""
+
+    @rule(who=which, page=st.sampled_from((2, 514)), tables=st.integers(1, 2), prot=prots)
+    def mmap_huge(self, who: int, page: int, tables: int, prot: int) -> None:
+        self.take("mmap", who, page, 512 * tables if page == 2 else 512, prot, HUGE, 0, 0)
+
+    @rule(who=which, page=st.sampled_from((2, 514)), advice=st.sampled_from((DONTNEED, POPULATE_WRITE)))
+    def advise_huge(self, who: int, page: int, advice: int) -> None:
+        self.take("madvise", who, page, 512, advice)
+
+
+class HugeSpacesMachine(PoolRules, SpacesMachine):
+    way = "spaces, huge"
+
+
+class NoMuchShared(Machine):
+    """For less memory than what the steps fill: shared memory is not swapped, and much of it would not fit."""
+
+    def take(self, operation: str, who: int, *numbers: int) -> None:
+        if operation == "mmap" and numbers[3] == SHARED:
+            numbers = (numbers[0], min(numbers[1], 7), *numbers[2:])
+        super().take(operation, who, *numbers)
+
+
+class SwapSpacesMachine(NoMuchShared, SpacesMachine):
+    way = "spaces, swap"
+
+
+def native_machine(ways: tuple[str, ...], rules: type[Machine] = Machine) -> type[Machine]:
     """A machine that lets each of ``ways`` carry out the whole list; once one has failed, only that one."""
     failed: list[str] = []
 
-    class NativeMachine(Machine):
+    class NativeMachine(rules):  # type: ignore[misc,valid-type]
         def teardown(self) -> None:
             self.look_around()
             for way in failed or ways:

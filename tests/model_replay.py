@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_steps import OPERATIONS, agrees, from_text
-from model_ways import WAYS, certain, first_difference
+from model_ways import ALL_WAYS, WAYS, certain, first_difference
 
 
 def main(arguments: list[str]) -> int:
@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
         print("operations:", *(f"  {name} slot {' '.join(fields)}" for name, fields in OPERATIONS.items()), sep="\n")
         return 2
     ways = arguments[1:] or list(WAYS)
-    if unknown := [way for way in ways if way not in WAYS]:
-        print(f"no such way: {', '.join(unknown)}; there are: {', '.join(WAYS)}", file=sys.stderr)
+    if unknown := [way for way in ways if way not in ALL_WAYS]:
+        print(f"no such way: {', '.join(unknown)}; there are: {'; '.join(ALL_WAYS)}", file=sys.stderr)
         return 2
     try:
         text = arguments[0] if " " in arguments[0] else Path(arguments[0]).read_text()
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as problem:
         print(problem, file=sys.stderr)
         return 2
-    found = {way: WAYS[way](steps) for way in ways}
+    found = {way: ALL_WAYS[way](steps) for way in ways}
     print(f"{'step':44}" + "".join(f"{name:>14}" for name in ("model", *ways)))
     for i, step in enumerate(steps):
         cells = [found[way][i] if i < len(found[way]) else "nothing" for way in ways]

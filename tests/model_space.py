@@ -6,10 +6,12 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from model_steps import (
     ARENA_PAGES,
     FILE_PAGES,
     HEAP,
+    HUGE,
     NOREPLACE,
     NORESERVE,
     PAGE,
@@ -89,7 +91,7 @@ class Spaces:
 
     def __init__(self, memory: KernelMemory | None = None) -> None:
         native.load()
-        self.memory = memory or KernelMemory(128 << 20)
+        self.memory = memory or KernelMemory(64 << 20)
         self.checker = Checker(self.memory)
         self.file = _File(self.memory, b"/model", None)
         self.readonly = _File(self.memory, b"/readonly", _Pattern())
@@ -124,8 +126,18 @@ class Spaces:
         self.checker.check()
         for file in (self.file, self.readonly):
             file.cache.truncate(0)
+        self.memory.resize_pool(0)
         self.checker.check()
+        if self.memory.swap is not None:
+            assert self.memory.swap.used_pages == 0, "a page in swap outlived the last exit"
+        self.abandon()
         assert self.memory.used_frames == 0, "a frame outlived the last exit"
+
+    def abandon(self) -> None:
+        """What the host lent goes back."""
+        if self.memory.swap is not None:
+            self.memory.swap.close()
+            self.memory.swap = None
 
     # -- mapping ---------------------------------------------------------------------------------------------------
 
@@ -134,8 +146,8 @@ class Spaces:
         flags |= maps.MAP_SHARED if kind & 1 else maps.MAP_PRIVATE
         flags |= (maps.MAP_POPULATE if extra & POPULATE else 0) | (maps.MAP_NORESERVE if extra & NORESERVE else 0)
         file = None
-        if kind <= SHARED:
-            flags |= maps.MAP_ANONYMOUS
+        if kind <= SHARED or kind == HUGE:
+            flags |= maps.MAP_ANONYMOUS | (maps.MAP_HUGETLB if kind == HUGE else 0)
         else:
             file = self.readonly if kind >= PRIVATE_READONLY else self.file
         space.mmap(address(page), count * PAGE, prot, flags, file, offset * PAGE if file else 0)
@@ -160,7 +172,7 @@ class Spaces:
         advice_of.madvise(space, address(page), count * PAGE, advice)
 
     def _msync(self, space: AddressSpace, page: int, count: int) -> None:
-        maps.msync(space, address(page), address(page) + count * PAGE, True)
+        maps.msync(space, address(page), address(page) + count * PAGE, True, False)
 
     def _brk(self, space: AddressSpace, pages: int) -> str:
         end = HEAP_START + pages * PAGE
@@ -186,6 +198,24 @@ class Spaces:
     def _load(self, space: AddressSpace, page: int) -> str:
         code = space.fault_in(address(page), ACCESS_READ)
         return self._get(space, page) if code == FAULT_DONE else _SIGNALS.get(code, f"fault {code}")
+
+    def _fill(self, space: AddressSpace, page: int, count: int, value: int) -> str | None:
+        for i in range(count):
+            if wrong := self._store(space, page + i, 0, value + i):
+                return wrong
+        return None
+
+    def _digest(self, space: AddressSpace, page: int, count: int) -> str:
+        try:
+            data = space.read(address(page), count * PAGE)
+        except Errno:
+            for i in range(count):
+                code = space.fault_in(address(page + i), ACCESS_READ)
+                if code != FAULT_DONE:
+                    return _SIGNALS.get(code, f"fault {code}")
+            return "cannot be read as a whole"
+        sums = np.frombuffer(data, np.uint64).reshape(count, -1).sum(axis=1, dtype=np.uint64)
+        return str(int((sums * np.arange(1, count + 1, dtype=np.uint64)).sum(dtype=np.uint64)))
 
     def _put(self, space: AddressSpace, page: int, word: int, value: int) -> None:
         space.write_u64(address(page) + WORDS[word], value)

@@ -31,6 +31,8 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "brk": ("pages",),
     "store": ("page", "word", "value"),
     "load": ("page",),
+    "fill": ("page", "count", "value"),
+    "digest": ("page", "count"),
     "cross": ("page", "value"),
     "put": ("page", "word", "value"),
     "get": ("page",),
@@ -46,7 +48,18 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
 }
 
 #: ``kind`` of mmap: bit 0 is MAP_SHARED.
-(PRIVATE, SHARED, PRIVATE_FILE, SHARED_FILE, PRIVATE_READONLY, SHARED_READONLY) = range(6)
+(PRIVATE, SHARED, PRIVATE_FILE, SHARED_FILE, PRIVATE_READONLY, SHARED_READONLY, HUGE) = range(7)
+#: Flags of mremap.
+MAYMOVE, FIXED, DONTUNMAP = 1, 2, 4
+#: Advice of madvise.
+(DONTNEED, FREE, REMOVE, DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE, WIPEONFORK, KEEPONFORK, POPULATE_READ, POPULATE_WRITE,
+ DONTNEED_LOCKED) = 4, 8, 9, 10, 11, 14, 15, 18, 19, 22, 23, 24
+#: What it says depends on how memory lies; it must change nothing.
+COLLAPSE = 25
+#: Advice that nobody can see the effect of: NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTDUMP, DODUMP, COLD, PAGEOUT.
+UNSEEN = (0, 1, 2, 3, 16, 17, 20, 21)
+ADVICE = (DONTNEED, FREE, REMOVE, DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE, WIPEONFORK, KEEPONFORK, POPULATE_READ,
+          POPULATE_WRITE, DONTNEED_LOCKED, COLLAPSE, *UNSEEN)
 #: ``extra`` of mmap.
 NOREPLACE, POPULATE, NORESERVE = 1, 2, 4
 
@@ -82,8 +95,8 @@ def from_text(text: str) -> list[Step]:
 
 
 def agrees(expected: str, found: str) -> bool:
-    """Is ``found`` what the model allows? A word that ends in ``?`` may be 0 instead (MADV_FREE)."""
-    if expected == found:
+    """Is ``found`` what the model allows? A word that ends in ``?`` may be 0 instead (MADV_FREE), ``any`` an errno."""
+    if expected == found or (expected == "any" and (found == "ok" or found[1:].isdigit())):
         return True
     wanted, got = expected.split(","), found.split(",")
     return "?" in expected and len(wanted) == len(got) and all(

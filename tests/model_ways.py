@@ -1,4 +1,4 @@
-"""The ways to carry out a list of steps: the model, the address spaces, the host, and Forkyard's kinds of fork."""
+"""The ways to carry out a list of steps: address spaces, the host, Forkyard with each kind of fork and of memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Any
 
 from harness import CACHE, ROOT, build
 from model import Model
@@ -14,6 +15,9 @@ from model_space import READONLY_BYTES, Spaces
 from model_steps import Step, agrees, to_text
 
 from guest.session import run
+from kernel.mm.layout import K_THP, THP_ALWAYS
+from kernel.mm.memory import KernelMemory
+from kernel.mm.swap import Swap
 
 TIMEOUT_S = 60
 Results = list[str]
@@ -30,17 +34,44 @@ def certain(steps: Iterable[Step]) -> tuple[list[Step], Results]:
     return kept, results
 
 
-def on_spaces(steps: Iterable[Step]) -> Results:
+def _plain() -> Spaces:
+    return Spaces()
+
+
+def _with_swap() -> Spaces:
+    memory = KernelMemory(4 << 20)
+    memory.swap = Swap(memory, 64 << 20)
+    return Spaces(memory)
+
+
+def _with_huge_pages() -> Spaces:
+    """All of anonymous memory in 2 MiB pages where that can be, and a pool for MAP_HUGETLB."""
+    memory = KernelMemory(256 << 20)
+    memory.memory.set(K_THP, THP_ALWAYS)
+    memory.resize_pool(40)
+    return Spaces(memory)
+
+
+#: Kinds of memory below the kernel's address spaces.
+SPACES = {"spaces": _plain, "spaces, swap": _with_swap, "spaces, huge": _with_huge_pages}
+
+
+def _on_spaces(make: Callable[[], Spaces]) -> Callable[[Iterable[Step]], Results]:
     """The kernel's address spaces; the invariants are checked after every step."""
-    spaces, results = Spaces(), []
-    try:
-        for step in steps:
-            results.append(spaces.step(step))
-            spaces.checker.check()
-        spaces.close()
-    except Exception as problem:  # an answer to be compared, as any other
-        results.append(f"{type(problem).__name__}: {problem}")
-    return results
+
+    def carry_out(steps: Iterable[Step]) -> Results:
+        spaces, results = make(), []
+        try:
+            for step in steps:
+                results.append(spaces.step(step))
+                spaces.checker.check()
+            spaces.close()
+        except Exception as problem:  # an answer to be compared, as any other
+            results.append(f"{type(problem).__name__}: {problem}")
+            spaces.abandon()
+        return results
+
+    return carry_out
 
 
 @cache
@@ -69,24 +100,39 @@ def _lines(stdout: bytes, stderr: bytes, status: int) -> Results:
     return lines
 
 
-def _guest(odf: bool, level: int, paranoid: bool = False) -> Callable[[Iterable[Step]], Results]:
+def _guest(**options: Any) -> Callable[[Iterable[Step]], Results]:
     def carry_out(steps: Iterable[Step]) -> Results:
-        done = run(_command(), stdin=to_text(steps).encode(), odf=odf, odf_level=level, paranoid=paranoid,
-                   memory_bytes=256 << 20, timeout_s=TIMEOUT_S, env={}, cwd="/")
+        fields = {"memory_bytes": 256 << 20, "timeout_s": TIMEOUT_S, "cwd": "/", **options}
+        done = run(_command(), stdin=to_text(steps).encode(), env={}, **fields)
         return _lines(done.stdout, done.stderr, done.returncode)
 
     return carry_out
 
 
-WAYS: dict[str, Callable[[Iterable[Step]], Results]] = {
-    "spaces": on_spaces,
+Way = Callable[[Iterable[Step]], Results]
+#: What a replay compares.
+WAYS: dict[str, Way] = {
+    "spaces": _on_spaces(_plain),
     "native": natively,
-    "classic": _guest(False, 1),
-    "odf": _guest(True, 1),
-    "odf level 2": _guest(True, 2),
+    "classic": _guest(),
+    "odf": _guest(odf=True),
+    "odf level 2": _guest(odf=True, odf_level=2),
 }
-#: With all invariants checked after every kernel entry.
-CHECKED = {"odf, checked": _guest(True, 1, True), "odf level 2, checked": _guest(True, 2, True)}
+_SWAP = {"memory_bytes": 16 << 20, "swap_bytes": 96 << 20}
+#: And the same with less memory, more kinds of it, and all invariants checked after every kernel entry.
+MORE_WAYS: dict[str, Way] = {
+    **{way: _on_spaces(make) for way, make in SPACES.items()},
+    "odf, checked": _guest(odf=True, paranoid=True),
+    "odf level 2, checked": _guest(odf=True, odf_level=2, paranoid=True),
+    "classic, swap": _guest(**_SWAP),
+    "odf, swap": _guest(odf=True, **_SWAP),
+    "odf level 2, swap": _guest(odf=True, odf_level=2, **_SWAP),
+    "odf, swap, checked": _guest(odf=True, paranoid=True, **_SWAP),
+    "classic, huge": _guest(hugepages=40),
+    "odf, huge": _guest(odf=True, hugepages=40),
+    "odf level 2, huge": _guest(odf=True, odf_level=2, hugepages=40),
+}
+ALL_WAYS = WAYS | MORE_WAYS
 
 
 def first_difference(expected: Results, found: Results) -> int | None:
@@ -97,10 +143,10 @@ def first_difference(expected: Results, found: Results) -> int | None:
     return len(expected) if len(found) > len(expected) else None
 
 
-def repeat_command(steps: Iterable[Step]) -> str:
-    """The command line that runs these steps in every way and shows them side by side."""
+def repeat_command(steps: Iterable[Step], way: str) -> str:
+    """The command line that runs these steps, in every way or the one named, and shows them side by side."""
     words = "; ".join(" ".join(map(str, step)) for step in steps)
-    return f"cd {ROOT} && python tests/model_replay.py '{words}'"
+    return f"cd {ROOT} && python tests/model_replay.py '{words}'" + (f" '{way}'" if way not in WAYS else "")
 
 
 def compare(steps: list[Step], expected: Results, way: str, settled: int | None = None) -> None:
@@ -109,14 +155,14 @@ def compare(steps: list[Step], expected: Results, way: str, settled: int | None 
     Raises:
         AssertionError: a result is not the model's; the text has the steps up to there and the command to repeat it.
     """
-    found = (WAYS.get(way) or CHECKED[way])(steps)
+    found = ALL_WAYS[way](steps)
     at = first_difference(expected, found)
     if at is None:
         return
     steps, expected, found = steps[: at + 1], expected[: at + 1], found[: at + 1]
     if settled is not None and settled < at:
         fewer = steps[:settled] + steps[at:]
-        shown = (WAYS.get(way) or CHECKED[way])(fewer)
+        shown = ALL_WAYS[way](fewer)
         if first_difference(expected[:settled] + expected[at:], shown) == settled:
             steps, expected, found = fewer, expected[:settled] + expected[at:], shown
     raise AssertionError(explain(steps, expected, found, way))
@@ -128,4 +174,4 @@ def explain(steps: list[Step], expected: Results, found: Results, way: str) -> s
     lines = [f"{way}: {found[-1] if len(found) >= len(expected) else 'nothing'!r}, but the model says {wanted!r}:"]
     lines += [f"  {i:3} {' '.join(map(str, step)):40} {result}"
               for i, (step, result) in enumerate(zip(steps, expected, strict=False))]
-    return "\n".join([*lines, "repeat with:", f"  {repeat_command(steps)}"])
+    return "\n".join([*lines, "repeat with:", f"  {repeat_command(steps, way)}"])

@@ -15,7 +15,15 @@ import model_replay
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from model_machine import Machine, SpacesMachine, native_machine
+from model_machine import (
+    HugeSpacesMachine,
+    Machine,
+    NoMuchShared,
+    PoolRules,
+    SpacesMachine,
+    SwapSpacesMachine,
+    native_machine,
+)
 from model_space import Spaces, address
 from model_steps import PAGE, from_text, to_text
 from model_ways import WAYS, certain, first_difference
@@ -32,37 +40,48 @@ def run_machine(machine: type[Machine], examples: int, steps: int, **more: Any) 
     run_state_machine_as_test(machine, settings=limits)
 
 
-def test_address_spaces() -> None:
-    run_machine(SpacesMachine, 60, 40)
+@pytest.mark.parametrize("machine", [SpacesMachine, SwapSpacesMachine, HugeSpacesMachine])
+def test_address_spaces(machine: type[Machine]) -> None:
+    run_machine(machine, 30, 40)
 
 
 def test_host() -> None:
     """The model is right: Linux says the same."""
-    run_machine(native_machine(("native",)), 40, 60)
+    run_machine(native_machine(("native",)), 30, 50)
 
 
 def test_guest() -> None:
-    run_machine(native_machine(("native", *GUESTS)), 25, 40)
+    run_machine(native_machine(("native", *GUESTS)), 15, 40)
+
+
+def test_guest_with_little_memory_and_with_huge_pages() -> None:
+    run_machine(native_machine(("odf, swap",), NoMuchShared), 5, 40)
+    run_machine(native_machine(("odf, huge",), PoolRules), 5, 40)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_address_spaces_long() -> None:
-    """20,000 steps."""
-    run_machine(SpacesMachine, 200, 100)
+@pytest.mark.parametrize("machine", [SpacesMachine, SwapSpacesMachine, HugeSpacesMachine])
+def test_address_spaces_long(machine: type[Machine]) -> None:
+    """20,000 steps on each kind of memory."""
+    run_machine(machine, 200, 100)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_guest_long() -> None:
-    run_machine(native_machine(("native", *GUESTS)), 400, 100)
+    run_machine(native_machine(("native", *GUESTS)), 300, 100)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_guest_long_checked() -> None:
-    """The same with all invariants checked after every kernel entry."""
-    run_machine(native_machine(("odf, checked", "odf level 2, checked")), 30, 60)
+@pytest.mark.parametrize(("ways", "rules"), [
+    (("odf, checked", "odf level 2, checked"), Machine),
+    (("classic, swap", "odf, swap", "odf level 2, swap", "odf, swap, checked"), NoMuchShared),
+    (("classic, huge", "odf, huge", "odf level 2, huge"), PoolRules),
+], ids=["checked", "swap", "huge"])
+def test_guest_long_on_other_memory(ways: tuple[str, ...], rules: type[Machine]) -> None:
+    run_machine(native_machine(ways, rules), 60, 80)
 
 
 # -- the test itself ---------------------------------------------------------------------------------------------------

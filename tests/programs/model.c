@@ -77,10 +77,10 @@ static void say_page(struct reply *reply, const volatile uint64_t *page)
 
 static void do_mmap(struct reply *reply, const long *arg)
 {
-    /* kind: 0 private, 1 shared anonymous; 2 private, 3 shared memfd; 4 private, 5 shared read-only file */
+    /* kind: 0 private, 1 shared anonymous; 2 private, 3 shared memfd; 4 private, 5 shared read-only file; 6 huge */
     long kind = arg[3], offset = arg[4], extra = arg[5];
-    int fd = kind < 2 ? -1 : kind < 4 ? MEMFD : READ_ONLY;
-    int flags = (kind & 1 ? MAP_SHARED : MAP_PRIVATE) | (kind < 2 ? MAP_ANONYMOUS : 0);
+    int fd = kind < 2 || kind == 6 ? -1 : kind < 4 ? MEMFD : READ_ONLY;
+    int flags = (kind & 1 ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0) | (kind == 6 ? MAP_HUGETLB : 0);
     flags |= extra & 1 ? MAP_FIXED_NOREPLACE : MAP_FIXED;
     flags |= extra & 2 ? MAP_POPULATE : 0;
     flags |= extra & 4 ? MAP_NORESERVE : 0;
@@ -111,6 +111,24 @@ static void do_load(struct reply *reply, long page)
 {
     expected_address = address(page);
     say_page(reply, (const volatile uint64_t *)address(page));
+}
+
+static void do_fill(struct reply *reply, long page, long count, uint64_t value)
+{
+    for (long i = 0; i < count; i++)
+        do_store(reply, address(page + i), value + i);
+    strcpy(reply->text, "ok");
+}
+
+static void do_digest(struct reply *reply, long page, long count)
+{
+    uint64_t total = 0;
+    for (long i = 0; i < count; i++) {
+        volatile uint64_t *at = (volatile uint64_t *)(expected_address = address(page + i));
+        for (int j = 0; j < PAGE / 8; j++)
+            total += (i + 1) * at[j];
+    }
+    sprintf(reply->text, "%llu", (long long)total);
 }
 
 /* A store by the kernel: read(2) into the page. */
@@ -203,7 +221,7 @@ static void begin_worker(void)
 
 #define OPERATIONS(X) \
     X(mmap, 6) X(munmap, 2) X(mprotect, 3) X(mremap, 5) X(madvise, 3) X(msync, 2) X(brk, 1) X(store, 3) X(load, 1) \
-    X(cross, 2) X(put, 3) X(get, 1) X(peek, 2) X(poke, 4) X(fwrite, 3) X(fread, 1) X(truncate, 1) X(fork, 2) \
+    X(fill, 3) X(digest, 2) X(cross, 2) X(put, 3) X(get, 1) X(peek, 2) X(poke, 4) X(fwrite, 3) X(fread, 1) X(truncate, 1) X(fork, 2) \
     X(exit, 1) X(exec, 0) X(odf, 2)
 
 #define NUMBER(name, count) OP_##name,
@@ -227,6 +245,8 @@ static void run(const struct step *step, struct reply *reply, int *slot)
     case OP_brk: do_brk(reply, arg[0]); break;
     case OP_store: do_store(reply, word(arg[0], arg[1]), arg[2]); break;
     case OP_load: do_load(reply, arg[0]); break;
+    case OP_fill: do_fill(reply, arg[0], arg[1], arg[2]); break;
+    case OP_digest: do_digest(reply, arg[0], arg[1]); break;
     case OP_cross: do_store(reply, address(arg[0]) + PAGE - 4, (uint64_t)arg[1] << 32 | arg[1]); break;
     case OP_put: do_put(reply, word(arg[0], arg[1]), arg[2]); break;
     case OP_get: do_get(reply, arg[0]); break;
