@@ -27,7 +27,7 @@ READS = (100, 50, 0)
 #: On demand may take so much longer than classic, at any point.
 SLACK = 0.05
 #: Rounds in one process.
-_ROUNDS = 3
+_ROUNDS = 4
 
 
 class AccessExperiment(Experiment):
