@@ -195,6 +195,24 @@ def test_nothing_is_left_after_many_runs(serve) -> None:
     assert state(server) == before
 
 
+def test_the_profile_adds_up(serve) -> None:
+    server = serve(build("forkserver_ways.c"), INPUT, path=INPUT)
+    status_of(server, b"05")
+    assert server.profile().runs == 0
+    server.measure()
+    begun = time.thread_time_ns()
+    for _ in range(20):
+        status_of(server, b"05")
+    taken = time.thread_time_ns() - begun
+    profile = vars(server.profile())
+    assert profile.pop("runs") == 20
+    assert all(value > 0 for value in profile.values()), profile
+    assert taken * 0.8 < sum(profile.values()) <= taken
+    server.measure(False)
+    status_of(server, b"05")
+    assert server.profile().runs == 0
+
+
 @pytest.mark.parametrize("toolchain", ["gcc", "musl-static"])
 @pytest.mark.parametrize("fork_at", ["entry", "main", "first-read"])
 def test_runs_are_alike_to_the_last_call(serve, tmp_path: Path, toolchain: str, fork_at: str) -> None:

@@ -33,8 +33,10 @@ from kernel.task.watch import StopWatch
 if TYPE_CHECKING:
     from kernel.events import Events
     from kernel.kernel import Kernel
+    from kernel.syscalls.table import Syscall
     from kernel.task.task import Task
 
+_EXITS = ("exit", "exit_group")
 PREPARE_LIMIT_S = 120.0
 """How long the program may take to reach its fork point."""
 
@@ -52,7 +54,8 @@ class Profile:
     kernel_ns: int = 0
     """System calls, signals and faults that Python finishes."""
     exit_ns: int = 0
-    """The end of the child and of what it left, and the way back to the state before."""
+    """The end of the child, from its call of exit_group on, and of what it left, and the way back to the state before;
+    of a child that is ended by a signal only the latter."""
 
 
 class ForkServer:
@@ -190,6 +193,7 @@ class ForkServer:
 
     def measure(self, on: bool = True) -> None:
         """Take the time of the stages of each run from now on; it costs some microseconds a run, so it is off first."""
+        self._clock.remove()
         self._clock = _Measured(self.kernel) if on else _Stages()
 
     def profile(self) -> Profile:
@@ -240,13 +244,18 @@ class _Stages:
         """The sums, which begin anew."""
         return Profile()
 
+    def remove(self) -> None:
+        """No more times are to be taken."""
+
 
 class _Measured(_Stages):
     """Takes the time of each stage; of guest code by a stop watch around the engine."""
 
     def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
         self._sums = Profile()
-        self._last_ns = self._guest_ns = 0
+        self._last_ns = self._guest_ns = self._exit_began_ns = 0
+        kernel.scheduler.before_syscall = self._look
         cpu = kernel.machine.cpu
         run = type(cpu).run.__get__(cpu)
 
@@ -260,11 +269,18 @@ class _Measured(_Stages):
         cpu.run = timed  # type: ignore[method-assign]
 
     def begin(self) -> None:
-        self._guest_ns = 0
+        self._guest_ns = self._exit_began_ns = 0
         self._last_ns = time.thread_time_ns()
+
+    def _look(self, task: Task, row: Syscall | None, args: list[int]) -> bool:
+        if row is not None and row.name in _EXITS and task.group is self._kernel.init:
+            self._exit_began_ns = time.thread_time_ns()
+        return False
 
     def stage(self, name: str) -> None:
         now = time.thread_time_ns()
+        if name == "kernel_ns" and self._exit_began_ns:
+            now = self._exit_began_ns
         setattr(self._sums, name, getattr(self._sums, name) + now - self._last_ns)
         self._last_ns = now
 
@@ -277,6 +293,10 @@ class _Measured(_Stages):
     def profile(self) -> Profile:
         sums, self._sums = self._sums, Profile()
         return sums
+
+    def remove(self) -> None:
+        self._kernel.scheduler.before_syscall = None
+        del self._kernel.machine.cpu.run
 
 
 def _ignore(line: str) -> None:
