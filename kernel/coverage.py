@@ -102,12 +102,18 @@ class Coverage:
         self.kernel = kernel
         self.options = options
         self._blocks = blocks
+        self._task: Task | None = None
+        self._segments: Segments | None = None
+        """What was selected last, and for whom."""
         if options.map_address:
             blocks.set_map(options.map_address, options.map_bytes)
 
     def select(self, task: Task) -> None:
         """``task`` is about to run."""
+        if task is self._task and task.mm.code_segments is self._segments:
+            return
         options = self.options
+        self._task = None
         if (not options.threads and task.tid != task.group.tgid) or (
                 not options.children and task.group is not self.kernel.init):
             self._blocks.set_segments(NOTHING)
@@ -117,6 +123,7 @@ class Coverage:
         if segments is None:
             segments = mm.code_segments = Segments(self.ranges(mm))
         self._blocks.set_segments(segments)
+        self._task, self._segments = task, segments
 
     def ranges(self, mm: AddressSpace) -> list[tuple[int, int, int]]:
         """What counts in an address space now, as ``Segments`` takes it."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.blocks import UNLIMITED
+from emu.blocks import B_COUNT, UNLIMITED
 
 if TYPE_CHECKING:
     from emu.coverage import Blocks
-    from kernel.kernel import Kernel
+    from kernel.task.scheduler import Scheduler
 
 NS_PER_BLOCK = 10
 """About what a block costs the emulator: a program that measures itself sees plausible figures."""
 SLICE_BLOCKS = 100_000
 """A time slice has from half as many to half as many more: 1 ms of virtual time."""
+_COUNT = B_COUNT >> 3
 _STEP = 0x9E3779B97F4A7C15
 _U64 = (1 << 64) - 1
 
@@ -25,9 +26,11 @@ _U64 = (1 << 64) - 1
 class Budget:
     """What is left of the running task's slice; ``save`` and ``restore`` make a run begin as another did."""
 
-    def __init__(self, kernel: Kernel, blocks: Blocks) -> None:
-        self._kernel = kernel
-        self._blocks = blocks
+    def __init__(self, scheduler: Scheduler, blocks: Blocks) -> None:
+        kernel = scheduler.kernel
+        self._scheduler = scheduler
+        self._clock, self._timers = kernel.clock, kernel.timers
+        self._blocks, self._slots = blocks, blocks.slots
         self._seed = _mix((kernel.options.seed or 0) & _U64)
         self._slices = 0
         """Slices given so far: the place in the sequence of their lengths."""
@@ -43,21 +46,21 @@ class Budget:
 
     def enter(self) -> None:
         """The guest is about to run: say where it is to stop."""
-        kernel, blocks = self._kernel, self._blocks
-        scheduler = kernel.scheduler
-        deadline = kernel.timers.next_deadline()
+        scheduler, blocks = self._scheduler, self._blocks
+        deadline = self._timers.next_deadline()
         last = self._slice_end if scheduler.queue or scheduler.host_waits else UNLIMITED
         if deadline is not None:
-            left_ns = deadline - kernel.clock.peek_ns()
+            left_ns = deadline - self._clock.peek_ns()
             last = min(last, blocks.count + max(-(-left_ns // NS_PER_BLOCK), 0))
         if last != blocks.budget:
             blocks.set_budget(last)
 
     def leave(self) -> None:
         """The guest has stopped: let time pass for what it did."""
-        count = self._blocks.count
-        self._kernel.clock.advance((count - self._seen) * NS_PER_BLOCK)
-        self._seen = count
+        count = self._slots[_COUNT]
+        if count != self._seen:
+            self._clock.advance((count - self._seen) * NS_PER_BLOCK)
+            self._seen = count
 
     @property
     def exhausted(self) -> bool:

@@ -85,7 +85,7 @@ class Scheduler:
         self.budget: Budget | None = None
         """In deterministic runs: the clock, in the place of the host's."""
         if kernel.options.deterministic and kernel.machine.cpu.blocks is not None:
-            self.budget = Budget(kernel, kernel.machine.cpu.blocks)
+            self.budget = Budget(self, kernel.machine.cpu.blocks)
         self.host_deadline_ns: int | None = None
         """In deterministic runs: when the host's clock ends the run (kernel.clock.host_ns)."""
 
