@@ -19,7 +19,7 @@ from kernel.fs.proc import ProcFs
 from kernel.fs.start import starting_context
 from kernel.fs.stdio import adopt_terminal, open_standard_streams
 from kernel.fs.sysfs import SysFs
-from kernel.mm.check import make_checker
+from kernel.mm.check import Checker, make_checker
 from kernel.mm.fault import fault
 from kernel.mm.memory import GATE_FRAME, KernelMemory
 from kernel.mm.swap import Swap
@@ -117,8 +117,10 @@ class Kernel:
         """The host terminal among the standard streams."""
         self.vfs: Vfs
         self._mount_file_systems()
+        self.checker: Checker | None = None
         if options.paranoid:
-            self.scheduler.after_entry = make_checker(self).check
+            self.checker = make_checker(self)
+            self.scheduler.after_entry = self.checker.check
 
     @property
     def groups(self) -> dict[int, ThreadGroup]:
@@ -175,6 +177,8 @@ class Kernel:
             self.scheduler.ticker.end()
         status = self.init.exit_status
         task_exit.kill_all(self)
+        if self.checker is not None:
+            self.checker.check_end()
         return 9 if status is None else status
 
     def stop(self) -> None:

@@ -32,7 +32,6 @@ from model_steps import (
     MAYMOVE,
     NOHUGEPAGE,
     NOREPLACE,
-    POPULATE,
     POPULATE_READ,
     POPULATE_WRITE,
     PRIVATE,
@@ -100,8 +99,6 @@ class Model:
         self.huge |= kind == HUGE
         for i, number in enumerate(pages):
             process.pages[number] = Page(prot, area, file, offset + i if file else 0, shared, huge=kind == HUGE)
-        if extra & POPULATE and prot & 2 and not shared:
-            self._populate([process.pages[number] for number in pages], 2)
         return OK
 
     def _munmap(self, process: Process, page: int, count: int) -> str:
@@ -262,8 +259,6 @@ class Model:
                 return error(ENOMEM)
             if not page.prot & access or page.bus:
                 return error(EFAULT if page.prot & access else EINVAL)
-            if access == 2:
-                page.write()  # a private page of a file is its own from now on
         return OK
 
     # -- accesses --------------------------------------------------------------------------------------------------

@@ -110,11 +110,10 @@ class Machine(RuleBasedStateMachine):
         self.take("mmap", who, page, min(count, region_end(page) - page), prot, kind, 0, extra)
 
     @rule(who=which, page=places, count=st.integers(1, FILE_PAGES), prot=prots,
-          kind=st.integers(PRIVATE_FILE, SHARED_READONLY), offset=st.integers(0, FILE_PAGES - 1),
-          extra=st.sampled_from((0, 0, POPULATE)))
-    def mmap_file(self, who: int, page: int, count: int, prot: int, kind: int, offset: int, extra: int) -> None:
+          kind=st.integers(PRIVATE_FILE, SHARED_READONLY), offset=st.integers(0, FILE_PAGES - 1))
+    def mmap_file(self, who: int, page: int, count: int, prot: int, kind: int, offset: int) -> None:
         count = min(count, FILE_PAGES - offset if kind >= PRIVATE_READONLY else count)
-        self.take("mmap", who, page, min(count, region_end(page) - page), prot, kind, offset, extra)
+        self.take("mmap", who, page, min(count, region_end(page) - page), prot, kind, offset, 0)
 
     @rule(who=which, at=aims, count=counts | few)
     def munmap(self, who: int, at: int, count: int) -> None:

@@ -66,6 +66,7 @@ EXPECTED = {
     "shared_file": [2, 1, 1],
     "toggled": [2, 1, 2, 2],
     "by_number": [2, 1],
+    "outsider": [2, 2, 2, 2, 1, 1],
 }
 
 
@@ -108,6 +109,15 @@ def test_whole_tables_are_dropped_not_copied() -> None:
 def test_only_the_written_table_is_copied() -> None:
     seen = play("two_tables", 1)
     assert seen[2].copied - seen[1].copied == 1
+
+
+def test_looking_into_another_process_copies_nothing() -> None:
+    """Hazards 38, 39: reading another's memory and /proc files leaves its tables shared, writing copies its one."""
+    seen = play("outsider", 1)
+    assert [seen[label].sharers for label in (1, 2, 3, 4, 5)] == [2, 2, 2, 2, 1]
+    assert seen[4].copied - seen[1].copied <= 1  # the child's own stack, when it gets to run
+    assert (seen[5].copied - seen[4].copied, seen[5].pages - seen[4].pages) == (1, 1)
+    assert (seen[6].copied - seen[5].copied, seen[6].pages - seen[5].pages) == (0, 1)
 
 
 def test_reading_copies_nothing() -> None:

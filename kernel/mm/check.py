@@ -94,6 +94,25 @@ class Checker:
             raise InvariantError(f"I8: {in_use} frames are in use, the counter says {memory.memory.get(K_USED)}, "
                                  f"{free} are free of {fresh - FIRST_FRAME}")
 
+    def check_end(self) -> None:
+        """The last process is gone: what is in use now is the page cache's, and nothing else.
+
+        Raises:
+            InvariantError: as check(), and I7 for what outlived the processes.
+        """
+        self.check()
+        memory = self.memory
+        left = [f"address space {number}" for number in memory.spaces]
+        left += [f"a mapping of {mapping.name.decode(errors='replace')} with {mapping.users} users"
+                 for mapping in memory.mappings if mapping is not None]
+        cached = sum(cache.cached_pages for cache in list(memory.caches))
+        if memory.used_frames != cached:
+            left.append(f"{memory.used_frames} frames, of which the page cache has {cached}")
+        if memory.swap is not None and memory.swap.used_pages:
+            left.append(f"{memory.swap.used_pages} pages in the swap area")
+        if left:
+            raise InvariantError(f"I7: after the last exit there are still {', '.join(left)}")
+
     def _judge(self, code: int, space: Any) -> None:
         if code == 0:
             return

@@ -50,7 +50,8 @@ def sysinfo(task: Task, info: int) -> None:
     loads = (int(load * 65536) for load in load_average(kernel))
     task.mm.write(info, _SYSINFO.pack(
         kernel.clock.boottime_ns() // NSEC_PER_SEC, *loads,
-        memory.total * PAGE_SIZE, memory.free * PAGE_SIZE, memory.shmem * PAGE_SIZE, 0, 0, 0,
+        memory.total * PAGE_SIZE, memory.free * PAGE_SIZE, memory.shmem * PAGE_SIZE, 0,
+        memory.swap_total * PAGE_SIZE, memory.swap_free * PAGE_SIZE,
         min(len(kernel.tasks), 0xFFFF), 0, 0, 0, 0, 1,
     ))  # fmt: skip
 

@@ -264,6 +264,79 @@ static void by_number(void)
     wait(NULL);
 }
 
+/* Another process looks into C, then writes into it; P shares its table with C. */
+static void outsider(void)
+{
+    unsigned char page[TEST_PAGE];
+    char path[64], text[4096];
+    p = table_of_pages(1);
+    t = turns_new();
+    pid_t pid = fork();
+    if (pid == 0) {
+        child_hears(&t);
+        _exit(AT(p, 9) == 77 && AT(p, 8) == 66 && marked(p, 10, 512) ? 0 : 1);
+    }
+    memset(page, 1, sizeof page), memset(path, 1, sizeof path), memset(text, 1, sizeof text); /* our own stack now */
+    struct iovec local = {page, TEST_PAGE}, remote = {&AT(p, 9), TEST_PAGE};
+    see(1, p);
+    int ok = process_vm_readv(pid, &local, 1, &remote, 1, 0) == (long)TEST_PAGE && page[0] == 10;
+    see(2, p);
+    snprintf(path, sizeof path, "/proc/%d/mem", pid);
+    int fd = open(path, O_RDWR);
+    ok &= pread(fd, page, TEST_PAGE, (long)&AT(p, 20)) == (long)TEST_PAGE && page[0] == 21;
+    see(3, p);
+    static const char *const files[] = {"pagemap", "smaps", "smaps_rollup", "status", "maps"};
+    for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "/proc/%d/%s", pid, files[i]);
+        int look = open(path, O_RDONLY);
+        ok &= i ? read(look, text, sizeof text) > 0 : pread(look, text, 4096, (uintptr_t)p / TEST_PAGE * 8) == 4096;
+        close(look);
+    }
+    see(4, p);
+    page[0] = 77;
+    local.iov_len = remote.iov_len = 1;
+    ok &= process_vm_writev(pid, &local, 1, &remote, 1, 0) == 1; /* C's table becomes its own */
+    see(5, p);
+    page[0] = 66;
+    ok &= pwrite(fd, page, 1, (long)&AT(p, 8)) == 1;
+    see(6, p);
+    parent_says(&t);
+    int status;
+    wait(&status);
+    if (!ok || status || !marked(p, 0, 512))
+        _exit(3);
+}
+
+static void leaf(void)
+{
+    p = test_map_aligned(TEST_TABLE, TEST_TABLE);
+    madvise(p, TEST_TABLE, MADV_HUGEPAGE);
+    mark(p, 512);
+    if (fork() == 0) {
+        see(1, p);
+        AT(p, 1) = 1;
+        see(2, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(3, p);
+}
+
+static void swapped(void)
+{
+    p = table_of_pages(1);
+    madvise(p, TEST_TABLE, 21 /* MADV_PAGEOUT */);
+    see(1, p);
+    if (fork() == 0) {
+        see(2, p);
+        AT(p, 1) = 1;
+        see(3, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(4, p);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -274,7 +347,7 @@ int main(int argc, char **argv)
         {"siblings", siblings}, {"unmaps", unmaps}, {"two_tables", two_tables}, {"many_mappings", many_mappings},
         {"reads", reads}, {"exec_again", exec_again}, {"vforked", vforked},
         {"forks_of_twenty_tables", forks_of_twenty_tables}, {"shared_file", shared_file}, {"toggled", toggled},
-        {"by_number", by_number},
+        {"by_number", by_number}, {"leaf", leaf}, {"outsider", outsider}, {"swapped", swapped},
     };
     test_pid = getpid();
     for (unsigned i = 0; i < sizeof scenes / sizeof *scenes; i++)

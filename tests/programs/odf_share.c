@@ -354,16 +354,16 @@ FN_TEST(h53_vfork_and_clone_vm_write_for_the_parent)
 
 FN_TEST(h61_many_children_each_writes_its_page)
 {
-    enum { N = 60 };
+    enum { N = 200 };
     unsigned char *p = table_of_pages(1);
     struct turns t = turns_new();
     pid_t pid[N];
     for (int i = 0; i < N; i++)
         if ((pid[i] = TEST_SUCC(fork())) == 0) {
-            AT(p, i * 8) = 255;
+            AT(p, i * 2) = 255;
             child_hears(&t); /* all have written before any looks */
             for (int k = 0; k < 512; k++)
-                TEST_EQ(AT(p, k), k == i * 8 ? 255 : k % 251 + 1);
+                TEST_EQ(AT(p, k), k == i * 2 ? 255 : k % 251 + 1);
             _exit(0);
         }
     for (int i = 0; i < N; i++)
