@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import CACHE, Result, Unavailable, build, run_forkyard
+from harness import CACHE, ROOT, Result, Unavailable, build, run_forkyard
 
 WAYS = "aAbcCdDefhHilmnNopqrRstTwxy"
 #: gdb sees these run: they crash in the process that it watches, and not in a way that it cannot unwind.
@@ -314,6 +316,17 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, words: list[str], status: i
     result = crash([word.format(**values) for word in words])
     assert result.status == status, result
     assert message in result.stderr.decode() and result.stderr.count(b"\n") == 1
+
+
+def test_output_that_nobody_reads() -> None:
+    words = [sys.executable, "-m", "guest.cli", "crash", "--", program("gcc", "-O0"), inputs()["n"], inputs()["a"]]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, timeout=120)
+    finally:
+        os.close(writer)
+    assert done.stderr == b"" and done.returncode == 128 + 13
 
 
 def test_input_as_a_file() -> None:

@@ -10,7 +10,7 @@ import click
 
 from guest.environment import as_given
 from guest.fuzz.options import fuzz_options
-from guest.runner import FAILED, guarded, leave, say
+from guest.runner import FAILED, OutputError, guarded, leave, say
 
 #: Every input crashed or hung; some did not; the command line makes no sense.
 ALL, SOME_NOT, USAGE = 0, 1, 2
@@ -101,10 +101,17 @@ def _crash(words: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any])
         say(str(error))
         return FAILED
     if how["as_json"]:
-        click.echo(as_json(job, outcomes))
+        _echo(as_json(job, outcomes))
     else:
         show.end(outcomes)
     return ALL if all(outcome.reproduced for outcome in outcomes) else SOME_NOT
+
+
+def _echo(line: str) -> None:
+    try:
+        click.echo(line)
+    except OSError as error:
+        raise OutputError("standard output", error) from error
 
 
 def _crash_exit_code(env: Mapping[str, str]) -> int | None:
@@ -137,18 +144,18 @@ class _Text:
         if outcome.crash is not None and outcome.reproduced:
             text = headline(outcome.crash)
         known = self._first.get(outcome.group) if outcome.group is not None else None
-        click.echo(f"{click.style(printable(outcome.path), bold=True)}: {printable(text)}")
+        _echo(f"{click.style(printable(outcome.path), bold=True)}: {printable(text)}")
         if known is not None:
-            click.echo(f"  stack as of {printable(os.path.basename(known))}")
+            _echo(f"  stack as of {printable(os.path.basename(known))}")
         elif outcome.group is not None:
             self._first[outcome.group] = outcome.path
         if outcome.reproduced and (known is None or self._everything):
             for line in full(outcome):
-                click.echo(line)
-            click.echo()
+                _echo(line)
+            _echo("")
 
     def end(self, outcomes: Sequence[Any]) -> None:
         from guest.fuzz.report import summary
 
         for line in summary(outcomes):
-            click.echo(line)
+            _echo(line)
