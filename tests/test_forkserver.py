@@ -195,6 +195,40 @@ def test_nothing_is_left_after_many_runs(serve) -> None:
     assert state(server) == before
 
 
+_MUTATE = """
+read word
+cd {scratch} || exit 9
+stat -c '%n %i %h %s %b %a %u %X %Y %Z' . * */* 2>&1; cat file other dir/inner; readlink link; ls -A . dir made /dev/shm
+echo new > created; echo more >> file; : > other; truncate -s 5000 dir/inner; ln file hard; ln -sf elsewhere link
+mv dir moved; mkdir dir made/below; touch dir/fresh; mv other made/; chmod 600 file; rm -r made/old; mv created file
+mkfifo fifo; echo x > /dev/shm/left; cp file moved/copy; rm moved/inner; rmdir dir 2>&1; touch -d 2001-01-01 moved
+stat -c '%n %i %h %s %b %a %u %Y' . * */*; cat file made/other
+"""
+
+
+def test_file_systems_are_put_back(serve, tmp_path: Path, scratch: Path) -> None:
+    """Each run looks at everything, and then changes it."""
+    for name, text in (("file", "one\n"), ("other", "two\n"), ("dir/inner", "three\n"), ("made/old/deep", "four\n")):
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / name).write_text(text)
+    (scratch / "link").symlink_to("file")
+    out = tmp_path / "out"
+    fd = os.open(out, os.O_RDWR | os.O_CREAT)
+    server = serve(Path("/bin/sh"), "-c", _MUTATE.format(scratch=scratch), options={"stdout": fd})
+    seen = []
+    for _ in range(4):
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, 0)
+        assert status_of(server, b"go\n") == 0
+        seen.append(out.read_text())
+    os.close(fd)
+    assert "moved/copy" in seen[0]
+    assert "cannot" not in seen[0].replace("cannot remove 'dir'", "")
+    for text in seen[1:]:
+        assert text.splitlines() == seen[0].splitlines()
+    assert (scratch / "file").read_text() == "one\n"
+
+
 def test_the_profile_adds_up(serve) -> None:
     server = serve(build("forkserver_ways.c"), INPUT, path=INPUT)
     status_of(server, b"05")

@@ -221,7 +221,8 @@ class OverlaySymlink(MemSymlink, _OverlayInode):
 
     def __init__(self, sb: OverlayFs, lower: Lower) -> None:
         found = lower.stat
-        super().__init__(sb, sb.tree.readlink(lower.directory, lower.name), found.st_uid, found.st_gid)
+        super().__init__(sb, sb.tree.readlink(lower.directory, lower.name), found.st_uid, found.st_gid,
+                         found.st_ino)
         self._load(lower)
 
     @property

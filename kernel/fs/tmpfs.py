@@ -179,8 +179,8 @@ class MemSymlink(MemInode):
 
     __slots__ = ("target",)
 
-    def __init__(self, sb: SuperBlock, target: bytes, uid: int = 0, gid: int = 0) -> None:
-        super().__init__(sb, S_IFLNK | 0o777, uid, gid)
+    def __init__(self, sb: SuperBlock, target: bytes, uid: int = 0, gid: int = 0, ino: int = 0) -> None:
+        super().__init__(sb, S_IFLNK | 0o777, uid, gid, ino=ino)
         self.target = target
 
     @property
