@@ -54,6 +54,8 @@ from kernel.mm.layout import (
     K_MAPPINGS,
     K_MM,
     K_PAGES_COPIED,
+    K_SPACE_COUNT,
+    K_SPACES,
     K_THP,
     K_ZERO,
     MM_LEAVES,
@@ -263,12 +265,38 @@ def _fill_huge(m: int, mm: int, slot: int, flags: int) -> int:
 
 
 @hot
-def _copy_hugetlb(m: int, mm: int, slot: int, flags: int) -> int:
-    """The first store to a shared page of the pool: a whole copy, or SIGBUS when the pool is empty (hugetlb_wp)."""
+def _take_from_children(m: int, mm: int, va: int, head: int) -> int:
+    """The pool is empty: whoever has the promise keeps the page, the others' leaves at ``va`` go (unmap_ref_private).
+    Returns 0 when out of frames."""
+    for i in range(load64(m + K_SPACE_COUNT)):
+        other = load64(load64(m + K_SPACES) + i * 8)
+        slot = pmd_slot(m, load64(other + MM_ROOT), va)
+        if other == mm or slot == 0 or not is_leaf(load64(slot)) or leaf_head(load64(slot)) != head:
+            continue
+        slot = make_pmd_slot(m, other, va)
+        if slot == 0:
+            return 0
+        store64(slot, 0)
+        count_leaf(m, other, slot, FRAME_HUGETLB, -1)
+        put_leaf(m, head)
+    return 1
+
+
+@hot
+def _copy_hugetlb(m: int, mm: int, slot: int, va: int, flags: int) -> int:
+    """The first store to a shared page of the pool: a whole copy (hugetlb_wp). When the pool is empty, the one with the
+    promise takes the page and the others get SIGBUS."""
     old = leaf_head(load64(slot))
     new = alloc_hugetlb(m, 0, 0)
     if new == 0:
-        return FAULT_BUS
+        if flags & VM_RESERVED == 0:
+            return FAULT_BUS
+        if _take_from_children(m, mm, va, old) == 0:
+            return FAULT_OOM
+        if leaf_refs(m, old) > 1:
+            return FAULT_BUS
+        store64(slot, load64(slot) | PTE_W | PTE_D | PTE_A)
+        return FAULT_DONE
     copy_bytes(frame_address(m, new), frame_address(m, old), PMD_SIZE)
     store64(slot, (new << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
     put_leaf(m, old)
@@ -295,7 +323,7 @@ def _hugetlb_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
     if write == 0:
         return FAULT_DONE
     if leaf_refs(m, leaf_head(pmd)) > 1:
-        return _copy_hugetlb(m, mm, slot, flags)
+        return _copy_hugetlb(m, mm, slot, va, flags)
     store64(slot, pmd | PTE_W | PTE_D | PTE_A)
     return FAULT_DONE
 

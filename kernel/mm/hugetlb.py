@@ -81,6 +81,13 @@ def discard(mm: AddressSpace, row: Row, start: int, end: int) -> None:
         _promise(mm, _present(mm, start, end))
 
 
+def moved(mm: AddressSpace, row: Row, size: int) -> None:
+    """``size`` bytes of the mapping ``row`` have a new place, and its promise with them; munmap of the old one, where
+    nothing is present now, is about to take back as much."""
+    if row.flags & VM_RESERVED:
+        _promise(mm, size >> PMD_SHIFT)
+
+
 def release_all(mm: AddressSpace) -> None:
     """The address space is at its end."""
     if mm.memory.pool_pages and (mm.vmas.rows[:, V_FLAGS >> 3] & VM_RESERVED).any():

@@ -31,7 +31,7 @@ from kernel.mm.layout import (
     VM_WRITE,
 )
 from kernel.mm.pagecache import Mapping, PageCache
-from kernel.mm.vma import Row
+from kernel.mm.vma import MAX_MAP_COUNT, Row
 
 if TYPE_CHECKING:
     from kernel.mm.address_space import AddressSpace
@@ -217,6 +217,9 @@ def munmap(mm: AddressSpace, address: int, length: int) -> None:
     rows = mm.vmas.overlapping(address, end)
     if not rows:
         return
+    if rows[0].start < address and end < rows[0].end and mm.vmas.count >= MAX_MAP_COUNT:
+        # Before any page goes.
+        raise Errno(ENOMEM)
     hugetlb.check_edges(mm, address, end)
     hugetlb.unreserve(mm, rows, address, end)
     synced = _synced_caches(mm, rows)

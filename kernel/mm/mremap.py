@@ -10,7 +10,7 @@ from kernel.mm import hugetlb, remap
 from kernel.mm.layout import VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_SHARED
 from kernel.mm.mmap import _choose_address, munmap, page_align, populate
 from kernel.mm.overcommit import check_promise
-from kernel.mm.vma import Row
+from kernel.mm.vma import MAX_MAP_COUNT, Row
 
 if TYPE_CHECKING:
     from kernel.mm.address_space import AddressSpace
@@ -42,6 +42,8 @@ def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: 
         old_size, new_size = hugetlb.align(old_size), hugetlb.align(new_size)
         if (old | new) & (PMD_SIZE - 1) or new_size > old_size:
             raise Errno(EINVAL)
+    if flags & MREMAP_DONTUNMAP and row.flags & VM_DONTEXPAND:
+        raise Errno(EINVAL)
     if flags & MREMAP_FIXED and old_size == new_size:
         return _move_all(mm, old, old_size, flags, new, lock_limit, vm_limit)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
@@ -132,12 +134,20 @@ def _find(mm: AddressSpace, address: int) -> Row:
 def _move(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, new: int, flags: int) -> int:
     """move_vma: a VMA at the new place, the pages after it, the old VMA gone unless MREMAP_DONTUNMAP."""
     m = mm.memory.m
+    if mm.vmas.count >= MAX_MAP_COUNT - 3:
+        # It may take that many more while it lasts.
+        raise Errno(ENOMEM)
     if old_size:
-        mm.until_memory(remap.prepare_move, old, new, old_size)
+        try:
+            mm.until_memory(remap.prepare_move, old, new, old_size)
+        except Errno:
+            remap.forget_move.call(m, mm.mm, new, old_size)
+            raise
     offset = row.offset + (old - row.start) if row.mapping else 0
     mm.vmas.insert(Row(new, new + new_size, row.flags, row.mapping, offset, row.name))
     if old_size:
         remap.move_range.call(m, mm.mm, old, new, old_size)
+        hugetlb.moved(mm, row, old_size)
         if flags & MREMAP_DONTUNMAP:
             # Linux takes the lock from all of the old mapping, not only from the part that moved.
             mm.vmas.transform(row.start, row.end, _unlocked)

@@ -6,10 +6,10 @@ from emu.layout import M_FLUSH
 from emu.native import export, hot, load64, store64
 from emu.paging import PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, pmd_slot
 from kernel.mm.counts import count_entry, count_leaf
-from kernel.mm.frames import frame_kind
+from kernel.mm.frames import frame_kind, frame_refs
 from kernel.mm.hugepages import is_leaf, leaf_head
 from kernel.mm.layout import MM_ROOT, SWAPPED
-from kernel.mm.tables import free_table_if_empty, make_pmd_slot, next_table, own_range, own_table, pte_slot
+from kernel.mm.tables import free_table_if_empty, make_pmd_slot, next_table, own_range, own_table, pmds_shared, pte_slot
 
 
 @hot
@@ -17,6 +17,19 @@ def _moves_whole(m: int, root: int, va: int, old: int, new: int, size: int) -> b
     """At ``va`` begins a 2 MiB leaf that can be moved as one (move_huge_pmd)."""
     return ((va | (va - old + new)) & (PMD_SIZE - 1) == 0 and va + PMD_SIZE <= old + size
             and is_leaf(load64(pmd_slot(m, root, va))))
+
+
+@hot
+def _drop_empty(m: int, mm: int, new: int, size: int) -> None:
+    """Free the private tables without an entry that serve [new, new + size)."""
+    root = load64(mm + MM_ROOT)
+    va = next_table(m, root, new, new + size)
+    while va < new + size:
+        slot = pmd_slot(m, root, va)
+        pmd = load64(slot)
+        if not is_leaf(pmd) and pmds_shared(m, root, va) == 0 and frame_refs(m, (pmd & PTE_FRAME) >> 12) == 1:
+            free_table_if_empty(m, mm, slot)
+        va = next_table(m, root, (va & -PMD_SIZE) + PMD_SIZE, new + size)
 
 
 @export("i64(i64,i64,i64,i64,i64)")
@@ -77,10 +90,13 @@ def move_range(m: int, mm: int, old: int, new: int, size: int) -> int:
         free_table_if_empty(m, mm, source)
         va = next_table(m, root, base + PMD_SIZE, old + size)
     # A target table in which nothing arrived goes again.
-    va = next_table(m, root, new, new + size)
-    while va < new + size:
-        if not is_leaf(load64(pmd_slot(m, root, va))):
-            free_table_if_empty(m, mm, pmd_slot(m, root, va))
-        va = next_table(m, root, (va & -PMD_SIZE) + PMD_SIZE, new + size)
+    _drop_empty(m, mm, new, size)
     store64(m + M_FLUSH, 1)
+    return 0
+
+
+@export("i64(i64,i64,i64,i64)")
+def forget_move(m: int, mm: int, new: int, size: int) -> int:
+    """There is no memory for a move: the tables that prepare_move made at ``new`` go. Returns 0."""
+    _drop_empty(m, mm, new, size)
     return 0

@@ -167,8 +167,9 @@ class VmaSet:
             Errno: ENOMEM, see :meth:`replace`, or when a 2 MiB leaf across an edge cannot be split.
         """
         for edge in (start, end):
-            if self.slots[MM_LEAVES >> 3] and not tables.split_at.call(self.memory.m, self.address, edge):
-                raise Errno(ENOMEM)
+            while self.slots[MM_LEAVES >> 3] and not tables.split_at.call(self.memory.m, self.address, edge):
+                if not self.memory.reclaim():
+                    raise Errno(ENOMEM)
         first, last = self.span(start, end)
         parts: list[Row] = []
         for row in self.slice(first, last):

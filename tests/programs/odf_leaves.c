@@ -423,3 +423,60 @@ FN_TEST(h60_hugetlb)
     TEST_CHECK(marked(p, 0, 1023));
     TEST_SUCC(munmap(p, 4 * TEST_TABLE));
 }
+
+static long promised(void) { return figure_kb("/proc/meminfo", "HugePages_Rsvd"); }
+
+FN_TEST(h60_hugetlb_moves)
+{
+    long before = promised();
+    unsigned char *p = hugetlb(3), *room = test_map_aligned(8 * TEST_TABLE, TEST_TABLE);
+    if (p == MAP_FAILED) {
+        TEST_EQ(errno, ENOMEM);
+        return;
+    }
+    AT(p, 3) = 7;
+    TEST_EQ(promised(), before + 2);
+    unsigned char *q = mremap(p, 3 * TEST_TABLE, 3 * TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, room);
+    TEST_CHECK(q == room);
+    TEST_EQ(promised(), before + 2);
+    TEST_EQ(AT(q, 3), 7);
+    AT(q, 512) = 8;
+    TEST_EQ(promised(), before + 1);
+    TEST_ERRNO(mremap(q, 3 * TEST_TABLE, 3 * TEST_TABLE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED,
+                      room + 4 * TEST_TABLE), EINVAL);
+    TEST_SUCC(munmap(q, 3 * TEST_TABLE));
+    TEST_EQ(promised(), before);
+    TEST_SUCC(munmap(room, 8 * TEST_TABLE));
+}
+
+/* The pool is empty: the process that made the mapping can store, whatever its children hold. */
+FN_TEST(h60_hugetlb_promise_kept)
+{
+    long free_pages = figure_kb("/proc/meminfo", "HugePages_Free") - promised();
+    unsigned char *p = free_pages > 0 ? hugetlb(free_pages) : MAP_FAILED;
+    if (p == MAP_FAILED)
+        return;
+    for (long i = 0; i < free_pages; i++)
+        AT(p, i * 512) = 1 + i;
+    int ready[2], go[2];
+    char byte = 0;
+    TEST_SUCC(pipe(ready));
+    TEST_SUCC(pipe(go));
+    pid_t child = TEST_SUCC(fork());
+    if (child == 0) {
+        close(go[1]);
+        if (write(ready[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 0)
+            _exit(1);
+        signal(SIGBUS, SIG_DFL);
+        _exit(AT(p, 0));
+    }
+    TEST_EQ(read(ready[0], &byte, 1), 1);
+    AT(p, 0) = 77;
+    TEST_EQ(AT(p, 0), 77);
+    close(go[1]);
+    int status;
+    TEST_EQ(waitpid(child, &status, 0), child);
+    TEST_EQ(status & 0x7F, SIGBUS);
+    TEST_SUCC(munmap(p, free_pages * TEST_TABLE));
+    close(go[0]), close(ready[0]), close(ready[1]);
+}
