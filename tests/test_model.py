@@ -142,6 +142,7 @@ def test_way(way: str) -> None:
         mmap 2 20 2 1 4 1 0; load 2 20; mmap 2 20 2 3 5 0 0; mremap 2 8 6 7 1 30; msync 2 8 6; load 2 8
         brk 0 4; store 0 2051 0 6; brk 0 2; load 0 2051; mremap 2 20 2 8 1 40; mmap 2 48 1 3 0 0 0
         mremap 2 40 8 9 1 50; mmap 2 60 1 2 0 0 0; peek 1 2 60; load 2 60; exec 1; load 1 0
+        mmap 2 70 1 1 5 5 0; mremap 2 70 0 1 1 72; load 2 72
         exit 1 1; load 1 0; exit 2 0; fork 0 1 0; load 1 1
     """)
     kept, expected = certain(steps)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
 from kernel.mm import hugetlb, remap
-from kernel.mm.layout import VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_SHARED
+from kernel.mm.layout import VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_MAYSHARE, VM_SHARED
 from kernel.mm.mmap import _choose_address, munmap, page_align, populate
 from kernel.mm.overcommit import check_promise
 from kernel.mm.vma import MAX_MAP_COUNT, Row
@@ -63,7 +63,7 @@ def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: 
 
 def _check(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, lock_limit: int, vm_limit: int) -> None:
     """vma_to_resize: may this part of this VMA be moved and have the new size?"""
-    if old_size == 0 and not row.flags & VM_SHARED:
+    if old_size == 0 and not row.flags & (VM_SHARED | VM_MAYSHARE):
         raise Errno(EINVAL)
     if old_size > row.end - old:
         raise Errno(EFAULT)
