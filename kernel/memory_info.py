@@ -67,11 +67,15 @@ def memory_info(kernel: Kernel) -> MemoryInfo:
     kinds = np.bincount(used & FRAME_KIND, minlength=FRAME_KIND + 1)
     swap = memory.swap
     files = (used & FRAME_KIND) == FRAME_FILE
+    file, idle = int(kinds[FRAME_FILE]), 0
+    if kernel.clock.virtual:
+        # What is in the cache and not in use is there from other runs, and no matter of this one.
+        idle = int(np.count_nonzero((memory.refs[: len(used)][files] == 1) & (used[files] & FRAME_DIRTY == 0)))
     return MemoryInfo(
         total=memory.total_frames,
-        free=memory.free_frames,
+        free=memory.free_frames + idle,
         anon=int(kinds[FRAME_ANON]),
-        file=int(kinds[FRAME_FILE]),
+        file=file - idle,
         shmem=int(kinds[FRAME_SHMEM]),
         dirty=int(np.count_nonzero(used[files] & FRAME_DIRTY)),
         mapped=int(np.count_nonzero(memory.refs[: len(used)][files] > 1)),

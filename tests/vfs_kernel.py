@@ -76,7 +76,7 @@ class MiniKernel:
 
     def __init__(self, root: str, writable: list[str] | None = None, memory_bytes: int = 256 << 20) -> None:
         self.options = SimpleNamespace(root=root, writable=writable or [], memory_bytes=memory_bytes)
-        self.clock = SimpleNamespace(timestamp_ns=time.time_ns, monotonic_ns=time.monotonic_ns)
+        self.clock = SimpleNamespace(virtual=False, timestamp_ns=time.time_ns, monotonic_ns=time.monotonic_ns)
         self.memory = KernelMemory(self.options.memory_bytes)
         self.random = SimpleNamespace(bytes=lambda n: b"r" * n)
         self.scheduler: Any = SimpleNamespace(current=None)

@@ -427,4 +427,7 @@ class TmpFs(SuperBlock):
 
 def memory_pages(kernel: Any) -> tuple[int, int]:
     """(total, free) pages of guest memory."""
-    return kernel.memory.total_frames, kernel.memory.free_frames
+    from kernel.memory_info import memory_info
+
+    info = memory_info(kernel)
+    return info.total, info.free

@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,6 +41,10 @@ int main(int argc, char **argv) {
            *(unsigned long *)getauxval(AT_RANDOM));
     printf("input inode %lu size %ld mtime %ld atime %ld offset %ld\n", (unsigned long)info.st_ino, (long)info.st_size,
            (long)info.st_mtime, (long)info.st_atime, (long)lseek(fd, 0, SEEK_CUR));
+    struct sysinfo memory;
+    sysinfo(&memory);
+    printf("memory %lu free %lu buffers %lu processes %u up %ld\n", memory.totalram, memory.freeram, memory.bufferram,
+           memory.procs, memory.uptime);
     char name[] = "/tmp/forkserver-XXXXXX";
     int made = mkstemp(name);
     fstat(made, &info);
