@@ -1,13 +1,13 @@
 /*
  * A small program with one planted bug, for `forkyard fuzz` (README, "Fuzzing").
  *
- * It prints a file of records:
+ * It prints the links in a file of records:
  *
  *     "FYRD"  { kind, length, length bytes of data, checksum } ...
  *
- * The checksum is the sum of the data modulo 256. A record of kind 'T' is text. One of kind 'X' is an extension: its
- * data begins with the magic value "LINK", and what follows is the name of the link. The name is copied into 16 bytes,
- * however long it is: it runs over the pointer behind it, which is then followed.
+ * The checksum is the sum of the data modulo 256. A record of kind 'X' whose data begins with the magic value "LINK"
+ * holds the name of a link; all others are passed over. The name is copied into 16 bytes, however long it is: it runs
+ * over the pointer behind it, which is then followed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,12 +63,8 @@ static void show_link(const unsigned char *name, size_t length)
 
 static void show_record(int kind, const unsigned char *data, size_t length)
 {
-	if (kind == 'T') {
-		printf("text of %zu bytes%s\n", length, checksum_is_right(data, length) ? "" : ", damaged");
-	} else if (kind == 'X' && starts_with(data, length, "LINK")) {
-		if (checksum_is_right(data, length))
-			show_link(data + 4, length - 4);
-	}
+	if (kind == 'X' && starts_with(data, length, "LINK") && checksum_is_right(data, length))
+		show_link(data + 4, length - 4);
 }
 
 int main(int argc, char **argv)
