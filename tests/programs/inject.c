@@ -1,164 +1,109 @@
-/* Frame allocation fails at the n-th call, for every n, through fork, faults and the mapping calls.
- *
- * System call 1000 arms the failure: the test harness listens for it (on the host it is ENOSYS and does nothing, so
- * everything succeeds there). Each operation runs in a child that shares page tables with this process. What must hold:
- * a call fails with ENOMEM and has changed nothing, or succeeds; a fault succeeds or kills; the other side's data stays;
- * the same call works when it is tried again. */
-#include "test.h"
+/* Frame allocation fails at the n-th call, for every n, through fork and the mapping calls over small pages. The rules
+ * are in inject.h. */
+#include "inject.h"
 
-#define ROUNDS 14
-#define SIZE (3 * TEST_TABLE)
-
-static char *area; /* three tables: written, half written, written */
-static int file;
-
-static long arm(long n) { return syscall(1000, n); }
-
-static void fill(void)
-{
-    area = TEST_SUCC(mmap((void *)0x200000000, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                          -1, 0));
-    for (size_t i = 0; i < SIZE; i += TEST_PAGE)
-        if (i / TEST_TABLE != 1 || i % TEST_TABLE < TEST_TABLE / 2)
-            *(size_t *)(area + i) = i + 1;
-}
-
-static int intact(size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i += TEST_PAGE)
-        if (i / TEST_TABLE != 1 || i % TEST_TABLE < TEST_TABLE / 2)
-            if (*(size_t *)(area + i) != i + 1)
-                return 0;
-    return 1;
-}
-
-/* An operation: 0 when it has succeeded, errno when it has failed; `judge` looks at the result. */
-struct operation {
-    int (*run)(void);
-    int (*judge)(int failed);
-};
-
-static int whole(int failed) { (void)failed; return intact(0, SIZE); }
+static char *const moved = (char *)0x300001000;
 
 static int do_unmap(void) { return munmap(area + TEST_PAGE, TEST_TABLE) ? errno : 0; }
-static int judge_unmap(int failed)
-{
-    return failed ? intact(0, SIZE) : intact(0, TEST_PAGE) && intact(TEST_TABLE + TEST_PAGE, SIZE);
-}
+static int judge_unmap(int failed) { return failed ? all_intact() : intact(0, 1) && intact(513, 1536); }
 static int do_protect(void) { return mprotect(area + TEST_PAGE, TEST_TABLE, PROT_READ) ? errno : 0; }
 static int do_none(void) { return mprotect(area, TEST_PAGE, PROT_NONE) ? errno : 0; }
-static int judge_none(int failed) { return intact(failed ? 0 : TEST_PAGE, SIZE); }
+static int judge_none(int failed) { return intact(failed ? 0 : 1, 1536); }
 static int do_dontneed(void) { return madvise(area + TEST_PAGE, TEST_PAGE, MADV_DONTNEED) ? errno : 0; }
 static int judge_dontneed(int failed)
 {
-    return failed ? intact(0, SIZE)
-                  : intact(0, TEST_PAGE) && *(size_t *)(area + TEST_PAGE) == 0 && intact(2 * TEST_PAGE, SIZE);
+    return failed ? all_intact() : intact(0, 1) && zero(1, 2) && intact(2, 1536);
 }
 static int do_free(void) { return madvise(area, TEST_TABLE, MADV_FREE) ? errno : 0; }
+static int do_free_part(void) { return madvise(area + 7 * TEST_PAGE, TEST_TABLE, MADV_FREE) ? errno : 0; }
+static int do_populate_read(void)
+{
+    return madvise(area + TEST_PAGE, 2 * TEST_TABLE, MADV_POPULATE_READ) ? errno : 0;
+}
+static int do_populate_write(void) /* four holes at the end of one table, four pages of the next */
+{
+    return madvise(area + 1020 * TEST_PAGE, 8 * TEST_PAGE, MADV_POPULATE_WRITE) ? errno : 0;
+}
+static int do_collapse(void) { return madvise(area + TEST_TABLE, TEST_TABLE, MADV_COLLAPSE) ? errno : 0; }
+static int do_lock(void) { return mlock(area + TEST_TABLE - TEST_PAGE, 2 * TEST_PAGE) ? errno : 0; }
+static void unlock(void) { TEST_SUCC(munlock(area + TEST_TABLE - TEST_PAGE, 2 * TEST_PAGE)); }
 static int do_map_over(void)
 {
-    void *p = mmap(area + TEST_PAGE, TEST_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    void *p = mmap(area + TEST_PAGE, TEST_PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     return p == MAP_FAILED ? errno : 0;
 }
-static char *const moved = (char *)0x300001000;
 static int do_move(void)
 {
     return mremap(area, TEST_TABLE, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == MAP_FAILED ? errno : 0;
 }
-static int judge_move(int failed)
+static int judge_move(int failed) { return failed ? all_intact() : holds(moved, 0, 512) && intact(512, 1536); }
+static int do_shrink(void) { return mremap(area, area_size, TEST_PAGE, 0) == MAP_FAILED ? errno : 0; }
+static int judge_shrink(int failed) { return intact(0, failed ? 1536 : 1); }
+static int do_msync(void) { return msync(area, area_size, MS_SYNC) ? errno : 0; }
+
+FN_TEST(fork_again)
 {
-    if (failed)
-        return intact(0, SIZE);
-    for (size_t i = 0; i < TEST_TABLE; i += TEST_PAGE)
-        if (*(size_t *)(moved + i) != i + 1)
-            return 0;
-    return intact(TEST_TABLE, SIZE);
+    static const struct operation o = {three_tables, .run = do_fork, .judge = same, .may_die = SIGKILL};
+    every(&o);
 }
-static int do_shrink(void) { return mremap(area, SIZE, TEST_PAGE, 0) == MAP_FAILED ? errno : 0; }
-static int judge_shrink(int failed) { return intact(0, failed ? SIZE : TEST_PAGE); }
-static int do_brk(void) { return sbrk(TEST_TABLE) == (void *)-1 ? errno : 0; }
-static int do_fork(void)
+INJECT(unmap_part, three_tables, .run = do_unmap, .judge = judge_unmap)
+INJECT(protect_part, three_tables, .run = do_protect, .judge = same)
+INJECT(protect_none, three_tables, .run = do_none, .judge = judge_none)
+INJECT(dontneed, three_tables, .run = do_dontneed, .judge = judge_dontneed)
+INJECT(free_lazily, three_tables, .run = do_free, .judge = same)
+INJECT(free_a_part_lazily, three_tables, .run = do_free_part, .judge = same)
+INJECT(populate_for_reading, three_tables, .run = do_populate_read, .judge = same, .also = EFAULT)
+INJECT(populate_for_writing, three_tables, .run = do_populate_write, .judge = same, .also = EFAULT)
+INJECT(collapse, three_tables, .run = do_collapse, .judge = same, .host_may_refuse = 1)
+INJECT(lock, three_tables, .run = do_lock, .undo = unlock, .judge = same, .also = EAGAIN, .host_may_refuse = 1)
+INJECT(map_over, three_tables, .run = do_map_over, .judge = judge_dontneed)
+INJECT(move, three_tables, .run = do_move, .judge = judge_move)
+INJECT(shrink, three_tables, .run = do_shrink, .judge = judge_shrink)
+INJECT(sync_shared, shared_file, .run = do_msync, .judge = same)
+
+/* -- the heap: its end inside a shared table ----------------------------------------------------------------------- */
+
+static void heap(void)
 {
-    pid_t child = fork();
-    if (child == 0)
-        _exit(!intact(0, SIZE));
-    if (child < 0)
+    size_t start = (size_t)sbrk(0);
+    TEST_SUCC(sbrk(-start % TEST_TABLE + TEST_TABLE + TEST_TABLE / 2));
+    area = (char *)((start + TEST_TABLE - 1) & -TEST_TABLE);
+    area_size = TEST_TABLE + TEST_TABLE / 2;
+    memset(written, 0, sizeof written);
+    fill(0, 768);
+}
+static void no_heap(void) { TEST_SUCC(sbrk(-area_size)); }
+static int do_shrink_heap(void) { return sbrk(-(long)(600 * TEST_PAGE)) == (void *)-1 ? errno : 0; }
+static int judge_shrink_heap(int failed) { return intact(0, failed ? 768 : 168); }
+static int do_grow_heap(void)
+{
+    char *end = sbrk(TEST_TABLE);
+    if (end == (void *)-1)
         return errno;
-    int status;
-    while (waitpid(child, &status, 0) < 0)
-        ;
-    /* With memory out the child may have been killed while it looked. */
-    return WIFSIGNALED(status) ? ENOMEM : status ? -1 : 0;
-}
-static int do_read(void) { return pread(file, area + 5 * TEST_PAGE, 3 * TEST_PAGE, 0) < 0 ? errno : 0; }
-static int judge_read(int failed) { (void)failed; return intact(0, 5 * TEST_PAGE) && intact(8 * TEST_PAGE, SIZE); }
-static int do_write_fault(void) { *(volatile size_t *)(area + 9 * TEST_PAGE) = 7; return 0; }
-static int judge_write_fault(int failed)
-{
-    return !failed && *(size_t *)(area + 9 * TEST_PAGE) == 7 && intact(0, 9 * TEST_PAGE) && intact(10 * TEST_PAGE, SIZE);
-}
-static int do_read_hole(void) { return *(volatile size_t *)(area + 2 * TEST_TABLE - TEST_PAGE) != 0; }
-static int do_fresh(void)
-{
-    char *p = mmap((void *)0x400000000, 4 * TEST_TABLE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return errno;
-    for (size_t i = 0; i < 4 * TEST_TABLE; i += TEST_TABLE)
-        p[i] = 1;
-    return 0;
-}
-static int do_file_map(void)
-{
-    char *p = mmap(NULL, 2 * TEST_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
-    if (p == MAP_FAILED)
-        return errno;
-    p[1] = p[TEST_PAGE];
+    end[0] = end[TEST_TABLE - 1] = 1; /* the first in the shared table, the last in one that is made */
     return 0;
 }
 
-/* Run one operation with the failure at every n, each in a child of its own. */
-static void every(int (*run)(void), int (*judge)(int), int may_die)
-{
-    fill();
-    file = TEST_SUCC(open("/proc/self/exe", O_RDONLY));
-    for (int n = 1; n <= ROUNDS; n++) {
-        pid_t child = TEST_SUCC(fork());
-        if (child == 0) {
-            arm(n);
-            int failed = run();
-            arm(0);
-            if (failed != 0 && failed != ENOMEM)
-                _exit(2);
-            if (!judge(failed))
-                _exit(3);
-            if (failed && (run() != 0 || !judge(0)))
-                _exit(4);
-            _exit(0);
-        }
-        int status;
-        TEST_RES(waitpid(child, &status, 0), _ret == child);
-        arm(0);
-        if (may_die && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-            status = 0;
-        TEST_EQ(status, 0);
-        TEST_RES(intact(0, SIZE), _ret == 1);
-    }
-    TEST_SUCC(munmap(area, SIZE));
-    TEST_SUCC(close(file));
-}
+INJECT(shrink_heap, heap, .run = do_shrink_heap, .judge = judge_shrink_heap, .clean = no_heap)
+INJECT(grow_heap, heap, .run = do_grow_heap, .judge = same, .clean = no_heap, .may_die = SIGKILL)
 
-FN_TEST(fork_again) { every(do_fork, whole, 1); }
-FN_TEST(unmap_part) { every(do_unmap, judge_unmap, 0); }
-FN_TEST(protect_part) { every(do_protect, whole, 0); }
-FN_TEST(protect_none) { every(do_none, judge_none, 0); }
-FN_TEST(dontneed) { every(do_dontneed, judge_dontneed, 0); }
-FN_TEST(free_lazily) { every(do_free, whole, 0); }
-FN_TEST(map_over) { every(do_map_over, judge_dontneed, 0); }
-FN_TEST(move) { every(do_move, judge_move, 0); }
-FN_TEST(shrink) { every(do_shrink, judge_shrink, 0); }
-FN_TEST(heap) { every(do_brk, whole, 0); }
-FN_TEST(read_into) { every(do_read, judge_read, 1); }
-FN_TEST(write_fault) { every(do_write_fault, judge_write_fault, 1); }
-FN_TEST(read_a_hole) { every(do_read_hole, whole, 1); }
-FN_TEST(fresh_mapping) { every(do_fresh, whole, 1); }
-FN_TEST(file_mapping) { every(do_file_map, whole, 1); }
+/* -- pages in the swap area ---------------------------------------------------------------------------------------- */
+
+static int do_unmap_swapped(void) { return munmap(area + TEST_PAGE, 5 * TEST_PAGE) ? errno : 0; }
+static int judge_unmap_swapped(int failed) { return failed ? all_intact() : intact(0, 1) && intact(6, 640); }
+static int do_move_swapped(void)
+{
+    return mremap(area + TEST_PAGE, TEST_TABLE, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == MAP_FAILED ? errno : 0;
+}
+static int judge_move_swapped(int failed)
+{
+    return failed ? all_intact() : intact(0, 1) && holds(moved, 1, 513) && intact(513, 640);
+}
+static int do_collapse_swapped(void) { return madvise(area, TEST_TABLE, MADV_COLLAPSE) ? errno : 0; }
+
+INJECT(unmap_swapped, to_swap, page_out, do_unmap_swapped, .judge = judge_unmap_swapped)
+INJECT(protect_swapped, to_swap, page_out, do_protect, .judge = same)
+INJECT(move_swapped, to_swap, page_out, do_move_swapped, .judge = judge_move_swapped)
+INJECT(populate_swapped, to_swap, page_out, do_lock, unlock, same, .also = EAGAIN, .host_may_refuse = 1)
+INJECT(collapse_swapped, to_swap, page_out, do_collapse_swapped, .judge = same, .host_may_refuse = 1)
+INJECT(fork_swapped, to_swap, page_out, do_fork, .judge = same, .may_die = SIGKILL)

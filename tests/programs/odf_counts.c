@@ -337,6 +337,51 @@ static void swapped(void)
     see(4, p);
 }
 
+/* What loads and stores do to the Accessed and Dirty bits of 512 pages that have neither: MADV_FREE takes Dirty away,
+ * who listens at checkpoint 1 takes Accessed away. */
+static void bits(void)
+{
+    int fds[2];
+    unsigned char sum = 0;
+    p = table_of_pages(1);
+    t = turns_new();
+    pipe(fds);
+    madvise(p, TEST_TABLE, MADV_FREE);
+    see(1, p);
+    if (fork() == 0) {
+        see(2, p);
+        sum += AT(p, 3);
+        see(3, p);
+        write(fds[1], &AT(p, 4), 1); /* the kernel reads for us */
+        see(4, p);
+        AT(p, 7) = 1;
+        see(5, p);
+        read(fds[0], &AT(p, 8), 1); /* the kernel writes for us */
+        see(6, p);
+        child_says(&t);
+        child_hears(&t);
+        _exit(sum == 0);
+    }
+    parent_hears(&t);
+    sum += AT(p, 20);
+    see(7, p);
+    AT(p, 21) = 1; /* alone on the old table by now */
+    see(8, p);
+    parent_says(&t);
+    wait(NULL);
+    madvise(p, TEST_TABLE, MADV_FREE);
+    if (fork() == 0) {
+        child_hears(&t);
+        sum += AT(p, 40);
+        see(10, p);
+        _exit(sum == 0);
+    }
+    AT(p, 30) = 1; /* the writer is the parent this time */
+    see(9, p);
+    parent_says(&t);
+    wait(NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -348,6 +393,7 @@ int main(int argc, char **argv)
         {"reads", reads}, {"exec_again", exec_again}, {"vforked", vforked},
         {"forks_of_twenty_tables", forks_of_twenty_tables}, {"shared_file", shared_file}, {"toggled", toggled},
         {"by_number", by_number}, {"leaf", leaf}, {"outsider", outsider}, {"swapped", swapped},
+        {"bits", bits},
     };
     test_pid = getpid();
     for (unsigned i = 0; i < sizeof scenes / sizeof *scenes; i++)
