@@ -27,7 +27,7 @@ LAUNCHER = [sys.executable, "-m", "guest.cli", "afl"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(harness.ROOT), "AFL_NO_UI": "1", "AFL_SKIP_CPUFREQ": "1",
                "AFL_NO_AFFINITY": "1", "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1", "AFL_ALLOW_TMP": "1",
                "AFL_FORKSRV_INIT_TMOUT": "60000"}
-SECONDS = 3
+SECONDS = 2
 #: Enough for the start, the seconds asked for, and the end, on a busy machine.
 LIMIT_S = 60
 #: The whole way from the seeds to the planted bug.
@@ -139,7 +139,7 @@ def test_program_with_much_memory(tmp_path: Path, mib: int) -> None:
 def test_plain_mode_and_larger_maps(tmp_path: Path, way: str, size: int) -> None:
     """Without -U, AFL_MAP_SIZE counts."""
     target = launcher([build_bundled("fuzz_tiny"), *(["@@"] if way == "@@" else [])])
-    stats = campaign(tmp_path, [afl_seeds.WORDS], target, mode=(), seconds=2, AFL_SKIP_BIN_CHECK="1",
+    stats = campaign(tmp_path, [afl_seeds.WORDS], target, mode=(), seconds=1, AFL_SKIP_BIN_CHECK="1",
                      AFL_MAP_SIZE=str(size))
     figures_are_good(stats, 5)
     assert stats["total_edges"] == str(size)
@@ -156,7 +156,7 @@ def test_crashes_and_hangs_are_kept(tmp_path: Path) -> None:
     """Crashes bear their signal; a run that takes too long is ended by the death of the sentinel."""
     target = launcher([harness.build("afl_verdicts.c", "gcc-static"), "@@"], "--memory", "64M")
     seeds = [b"0", b"K", b"O"]
-    campaign(tmp_path, seeds, target, mode=("-U", "-t", "100"), seconds=10, AFL_HANG_TMOUT="100")
+    campaign(tmp_path, seeds, target, mode=("-U", "-t", "100"), seconds=5, AFL_HANG_TMOUT="100")
     saved = [path.name for path in (tmp_path / "out" / "default" / "crashes").iterdir()]
     assert any("sig:11" in name or "sig:06" in name for name in saved), saved
     assert count_inputs(tmp_path / "out" / "default" / "hangs") > 0

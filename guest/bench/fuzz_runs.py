@@ -19,7 +19,7 @@ from typing import Any
 from guest.bench.measure import MeasureError, environment
 from guest.fuzz.driver import MAP_BYTES, Driver, DriverError
 from guest.fuzz.setup import launcher
-from guest.fuzz.stats import read_stats
+from guest.fuzz.stats import Receiver
 
 #: Runs before those that count: the first ones translate the program's code.
 _WARM_UP_RUNS = 30
@@ -85,13 +85,16 @@ def fuzz(target: Target, fork: str | None) -> dict[str, list[float]]:
         MeasureError: afl-fuzz fails.
     """
     words = ["-n", "--", *target.argv] if fork is None else ["-U", "--", *command(target, fork)]
+    # With -n afl-fuzz writes no fuzzer_stats; it sends its figures all the same.
+    receiver = Receiver()
+    told = {"AFL_STATSD": "1", "AFL_STATSD_HOST": "127.0.0.1", "AFL_STATSD_PORT": str(receiver.port)}
     with tempfile.TemporaryDirectory(prefix="forkyard-bench-") as folder:
         seeds, out = Path(folder, "in"), Path(folder, "out")
         seeds.mkdir()
         (seeds / "seed").write_bytes(target.seed)
         child = subprocess.Popen(
             ["afl-fuzz", "-i", seeds, "-o", out, "-t", "5000", "-V", str(AFL_SECONDS), *words],
-            env={**_quiet(), **_AFL_SETTINGS}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            env={**_quiet(), **_AFL_SETTINGS, **told}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True)
         try:
             said, _ = child.communicate(timeout=AFL_SECONDS + _AFL_END_S)
@@ -101,10 +104,11 @@ def fuzz(target: Target, fork: str | None) -> dict[str, list[float]]:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-        stats = read_stats(out / "default")
-    rate = float(stats.get("execs_per_sec", 0))
+            receiver.poll()
+            receiver.close()
+    rate = float(receiver.figures.get("execs_per_sec", 0))
     if child.returncode or rate == 0:
-        raise MeasureError(f"afl-fuzz: {said.decode(errors='replace').strip()[-200:]}")
+        raise MeasureError(f"afl-fuzz: {said.decode(errors='replace').strip().splitlines()[-1:]}")
     return {"afl": [1e9 / rate]}
 
 
@@ -139,12 +143,11 @@ def _answer(question: dict[str, Any]) -> dict[str, float]:
     """In the process of its own: a fork server with a coverage map, and its account for one run."""
     import ctypes
 
-    from kernel.coverage import CoverageOptions
-
     from guest.fuzz.forkserver import ForkServer
     from guest.fuzz.input import BytesInput
     from guest.fuzz.target import guest_words
     from guest.session import Options
+    from kernel.coverage import CoverageOptions
 
     edges = (ctypes.c_uint8 * MAP_BYTES)()
     argv, path = guest_words(question["argv"], "@@")
