@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emu.paging import ENTRIES
 from kernel.mm import recount
 from kernel.mm.layout import (
     FRAME_FREE,
@@ -28,6 +29,7 @@ from kernel.mm.layout import (
     K_FREE_COUNT,
     K_FRESH,
     K_HUGE_FREE_COUNT,
+    K_POOL_RESERVED,
     K_SHARED_CHANGES,
     K_SWAP_FRESH,
     K_TABLE_END,
@@ -81,14 +83,14 @@ class Checker:
             self._judge(recount.recount_space.call(m, space.mm, seen), space)
         for space in memory.spaces.values():
             self._judge(recount.recount_writable.call(m, space.mm, seen), space)
-        for frames in [cache.frames for cache in memory.caches] + [memory.swap_cache]:
+        for frames in [*(cache.frames for cache in memory.caches), memory.swap_cache, memory.swap_reserve]:
             if frames.size:
                 recount.recount_cache.call(seen, _address(frames), frames.size)
         self._judge(recount.recount_frames.call(m, FIRST_FRAME, fresh, seen), None)
         # A table that is no longer shared, or gone, starts afresh.
         self.hashes[:fresh][tables == 0] = 0
         in_use = int(np.count_nonzero(memory.kind[FIRST_FRAME:fresh] & FRAME_KIND != FRAME_FREE))
-        free = (memory.memory.get(K_FREE_COUNT) + 512 * memory.memory.get(K_HUGE_FREE_COUNT)
+        free = (memory.memory.get(K_FREE_COUNT) + ENTRIES * memory.memory.get(K_HUGE_FREE_COUNT)
                 + memory.memory.get(K_TABLE_END) - memory.memory.get(K_TABLE_NEXT))
         if in_use != memory.memory.get(K_USED) or in_use + free != fresh - FIRST_FRAME:
             raise InvariantError(f"I8: {in_use} frames are in use, the counter says {memory.memory.get(K_USED)}, "
@@ -106,8 +108,11 @@ class Checker:
         left += [f"a mapping of {mapping.name.decode(errors='replace')} with {mapping.users} users"
                  for mapping in memory.mappings if mapping is not None]
         cached = sum(cache.cached_pages for cache in list(memory.caches))
-        if memory.used_frames != cached:
-            left.append(f"{memory.used_frames} frames, of which the page cache has {cached}")
+        pool = ENTRIES * memory.pool_pages
+        if memory.used_frames != cached + pool:
+            left.append(f"{memory.used_frames} frames, of which the page cache has {cached}, the huge page pool {pool}")
+        if pool and memory.memory.get(K_POOL_RESERVED):
+            left.append(f"{memory.memory.get(K_POOL_RESERVED)} promised pages of the pool")
         if memory.swap is not None and memory.swap.used_pages:
             left.append(f"{memory.swap.used_pages} pages in the swap area")
         if left:

@@ -130,7 +130,7 @@ class KernelMemory:
     @property
     def used_frames(self) -> int:
         """Frames allocated to pages, tables and cache."""
-        return self.memory.get(K_USED)
+        return self.memory.get(K_USED) - int(np.count_nonzero(self.swap_reserve))
 
     @property
     def free_frames(self) -> int:
@@ -143,6 +143,11 @@ class KernelMemory:
     def swap_cache(self) -> np.ndarray:
         """The frames of the swap cache, by slot; 0 where it has none."""
         return self.swap.cache if self.swap is not None else _NO_FRAMES
+
+    @property
+    def swap_reserve(self) -> np.ndarray:
+        """The frame that reclaim keeps for itself, if it has one."""
+        return self.swap.reserve if self.swap is not None else _NO_FRAMES
 
     def alloc(self, kind: int, *, zeroed: bool) -> int:
         """A frame with one reference.

@@ -17,8 +17,9 @@ import numpy as np
 
 from emu.memory import Reservation
 from emu.paging import PAGE_SHIFT
-from kernel.mm import vmscan
+from kernel.mm import frames, vmscan
 from kernel.mm.layout import (
+    FRAME_RESERVED,
     K_FRAME_SLOT,
     K_SCAN_ROUND,
     K_SWAP,
@@ -75,6 +76,9 @@ class Swap:
         memory.memory.set(K_SWAP_FRESH, 1)
         self.cache = self._tables[K_SWAP_CACHE].array(np.int32)
         self._found = np.zeros(vmscan.SCAN_BYTES // 8, np.int64)
+        self.reserve = np.zeros(1, np.int32)
+        """A frame for reclaim itself: to take pages out of a 2 MiB page needs a table."""
+        self.reserve[0] = frames.new_frame.call(memory.m, FRAME_RESERVED, 0)
         self._hand = (0, 0)
         """Number of an address space and the address there where the next scan begins."""
 
@@ -106,6 +110,8 @@ class Swap:
         """Free ``want`` frames by writing pages out; returns how many it were, 0 when the area is full or all is in
         use."""
         memory = self.memory
+        if self.reserve[0]:
+            memory.put(int(self.reserve[0]))
         freed = vmscan.drop_swap_cache.call(memory.m, want)
         # Rounds from the hand on: the first takes the Accessed bits away, the second finds what stayed without.
         for _ in range(3):
@@ -115,6 +121,7 @@ class Swap:
             freed += got
             if not complete:
                 break
+        self.reserve[0] = frames.new_frame.call(memory.m, FRAME_RESERVED, 0)
         return freed
 
     def _round(self, want: int) -> tuple[int, bool]:
