@@ -21,7 +21,7 @@ PROGRAMS = {"inject": 60, "inject_leaves": 45, "inject_faults": 50}
 def run_with_failures(program: Path, level: int, output: Path) -> tuple[int, int]:
     """Run one of the programs; returns its wait status and the number of failures that were injected."""
     with open(output, "wb") as out:
-        options = Options(odf=level > 0, odf_level=max(level, 1), paranoid=True, memory_bytes=256 << 20, timeout_s=250,
+        options = Options(odf=level > 0, odf_level=max(level, 1), paranoid=True, memory_bytes=512 << 20, timeout_s=250,
                           swap_bytes=64 << 20, hugepages=4, stdout=out.fileno(), stderr=out.fileno())
         kernel = Kernel(options)
         memory = kernel.memory

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from harness import build
 
-from emu.paging import PAGE_SHIFT, PGD_SHIFT, PMD_SHIFT, PTE_D, PTE_FRAME, PTE_W, PUD_SHIFT
+from emu.paging import PAGE_SHIFT, PGD_SHIFT, PMD_SHIFT, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_W, PUD_SHIFT
 from guest.session import Options, Session
 from kernel.mm import recount
 from kernel.mm.check import Checker, InvariantError, make_checker
@@ -51,6 +51,7 @@ class View:
             index = (table >> 3) + (va >> shift & 511)
             if shift == level:
                 return index
+            assert int(self.words[index]) & (PTE_P | PTE_PS) == PTE_P, "no table there"
             table = int(self.words[index]) & PTE_FRAME
         raise AssertionError(level)
 
@@ -78,21 +79,28 @@ def _flip(array: Any, index: Any, change: int, checker: Checker) -> None:
         array[index] = old
 
 
+def _flip_bit(v: View, slot: int, bit: int, on: bool) -> None:
+    """Set or clear one bit of an entry that has it the other way: what the entry points at stays what it is, so that
+    whoever walks the damaged tables stays in the guest's memory."""
+    assert bool(int(v.words[slot]) & bit) != on
+    _flip(v.words, slot, bit if on else -bit, v.checker)
+
+
 def sharers(v: View) -> None:
     _flip(v.memory.refs, v.frame(PMD_SHIFT), 1, v.checker)
 
 
 def shared_writable(v: View) -> None:
-    _flip(v.words, v.slot(v.va, PMD_SHIFT), PTE_W, v.checker)
+    _flip_bit(v, v.slot(v.va, PMD_SHIFT), PTE_W, True)
 
 
 def shared_writable_above(v: View) -> None:
-    _flip(v.words, v.slot(v.va, PUD_SHIFT), PTE_W, v.checker)
+    _flip_bit(v, v.slot(v.va, PUD_SHIFT), PTE_W, True)
 
 
 def changed(v: View) -> None:
     v.checker.check()  # now it knows the table
-    _flip(v.words, v.slot(v.va + 5 * 4096, PAGE_SHIFT), -PTE_D, v.checker)
+    _flip_bit(v, v.slot(v.va + 5 * 4096, PAGE_SHIFT), PTE_D, False)
 
 
 def refs(v: View) -> None:
@@ -104,7 +112,7 @@ def free_mapped(v: View) -> None:
 
 
 def both_writable(v: View) -> None:
-    _flip(v.words, v.slot(v.va + 9 * 4096, PAGE_SHIFT), PTE_W, v.checker)
+    _flip_bit(v, v.slot(v.va + 9 * 4096, PAGE_SHIFT), PTE_W, True)
 
 
 def outside(v: View) -> None:
@@ -151,7 +159,7 @@ def leaf_refs(v: View) -> None:
 
 
 def leaf_writable(v: View) -> None:
-    _flip(v.words, v.slot(v.va, PMD_SHIFT), PTE_W, v.checker)
+    _flip_bit(v, v.slot(v.va, PMD_SHIFT), PTE_W, True)
 
 
 def slot_refs(v: View) -> None:

@@ -52,10 +52,11 @@ INJECT(protect_none, three_tables, .run = do_none, .judge = judge_none)
 INJECT(dontneed, three_tables, .run = do_dontneed, .judge = judge_dontneed)
 INJECT(free_lazily, three_tables, .run = do_free, .judge = same)
 INJECT(free_a_part_lazily, three_tables, .run = do_free_part, .judge = same)
-INJECT(populate_for_reading, three_tables, .run = do_populate_read, .judge = same, .also = EFAULT)
-INJECT(populate_for_writing, three_tables, .run = do_populate_write, .judge = same, .also = EFAULT)
-INJECT(collapse, three_tables, .run = do_collapse, .judge = same, .host_may_refuse = 1)
-INJECT(lock, three_tables, .run = do_lock, .undo = unlock, .judge = same, .also = EAGAIN, .host_may_refuse = 1)
+INJECT(populate_for_reading, three_tables, empty_holes, .run = do_populate_read, .judge = same, .also = EFAULT)
+INJECT(populate_for_writing, three_tables, empty_holes, .run = do_populate_write, .judge = same, .also = EFAULT)
+INJECT(collapse, three_tables, empty_holes, .run = do_collapse, .judge = same, .host_may_refuse = 1)
+INJECT(lock, three_tables, empty_holes, .run = do_lock, .undo = unlock, .judge = same,
+       .also = EAGAIN, .host_may_refuse = 1)
 INJECT(map_over, three_tables, .run = do_map_over, .judge = judge_dontneed)
 INJECT(move, three_tables, .run = do_move, .judge = judge_move)
 INJECT(shrink, three_tables, .run = do_shrink, .judge = judge_shrink)
@@ -93,7 +94,8 @@ static int do_unmap_swapped(void) { return munmap(area + TEST_PAGE, 5 * TEST_PAG
 static int judge_unmap_swapped(int failed) { return failed ? all_intact() : intact(0, 1) && intact(6, 640); }
 static int do_move_swapped(void)
 {
-    return mremap(area + TEST_PAGE, TEST_TABLE, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == MAP_FAILED ? errno : 0;
+    void *p = mremap(area + TEST_PAGE, TEST_TABLE, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, moved);
+    return p == MAP_FAILED ? errno : 0;
 }
 static int judge_move_swapped(int failed)
 {

@@ -29,8 +29,8 @@ static int do_fresh(void)
 }
 
 INJECT(write_fault, three_tables, .run = do_write, .judge = judge_write, .may_die = SIGKILL)
-INJECT(read_a_hole, three_tables, .run = do_read_hole, .judge = same, .may_die = SIGKILL)
-INJECT(write_a_hole, three_tables, .run = do_write_hole, .judge = judge_write_hole, .may_die = SIGKILL)
+INJECT(read_a_hole, three_tables, empty_holes, .run = do_read_hole, .judge = same, .may_die = SIGKILL)
+INJECT(write_a_hole, three_tables, empty_holes, .run = do_write_hole, .judge = judge_write_hole, .may_die = SIGKILL)
 INJECT(write_the_zero_page, with_zero_pages, .run = do_write_hole, .judge = judge_write_hole, .may_die = SIGKILL)
 INJECT(fresh_mapping, three_tables, .run = do_fresh, .judge = same, .may_die = SIGKILL)
 
@@ -78,13 +78,18 @@ static int do_read_cold(void)
     return munmap(p, 9 * TEST_PAGE) || close(fd) || !good ? -1 : 0;
 }
 
-INJECT(shared_file_write, shared_file, .run = do_write_shared, .judge = same, .may_die = SIGKILL)
-INJECT(shared_file_read_new, shared_file, .run = do_read_shared_untouched, .judge = same, .may_die = SIGKILL)
-INJECT(shared_file_write_new, shared_file, .run = do_write_shared_untouched, .judge = same, .may_die = SIGKILL)
-INJECT(shared_file_write_hole, shared_file, .run = do_write_shared_hole, .judge = same, .may_die = SIGKILL)
-INJECT(private_file_copy, private_file, .run = do_write, .judge = judge_write, .may_die = SIGKILL)
-INJECT(private_file_read_new, private_file, .run = do_read_shared_untouched, .judge = same, .may_die = SIGKILL)
-INJECT(private_file_copy_new, private_file, .run = do_write_shared_untouched, .judge = same, .may_die = SIGKILL)
+INJECT(shared_file_write, shared_file, empty_shared, .run = do_write_shared, .judge = same, .may_die = SIGKILL)
+INJECT(shared_file_read_new, shared_file, empty_shared, .run = do_read_shared_untouched, .judge = same,
+       .may_die = SIGKILL)
+INJECT(shared_file_write_new, shared_file, empty_shared, .run = do_write_shared_untouched, .judge = same,
+       .may_die = SIGKILL)
+INJECT(shared_file_write_hole, shared_file, empty_shared, .run = do_write_shared_hole, .judge = same,
+       .may_die = SIGKILL)
+INJECT(private_file_copy, private_file, empty_private, .run = do_write, .judge = judge_write, .may_die = SIGKILL)
+INJECT(private_file_read_new, private_file, empty_private, .run = do_read_shared_untouched, .judge = same,
+       .may_die = SIGKILL)
+INJECT(private_file_copy_new, private_file, empty_private, .run = do_write_shared_untouched, .judge = same,
+       .may_die = SIGKILL)
 INJECT(cold_file, three_tables, .run = do_read_cold, .judge = same, .may_die = SIGKILL)
 
 /* -- swap ---------------------------------------------------------------------------------------------------------- */

@@ -75,13 +75,15 @@ static void one_leaf_of_two(void)
     TEST_SUCC(madvise(area, area_size, MADV_HUGEPAGE));
     fill(0, 512);
 }
+static void second_empty(void) { forget(512, 1024, MADV_DONTNEED); }
 static int do_first_write(void) { *(volatile char *)(area + 777 * TEST_PAGE + 100) = 7; return 0; }
+static int *fallbacks; /* shared by all: rounds in which small pages had to do */
 static int judge_first_write(int failed)
 {
+    *fallbacks += smaps_kb(area, area_size, "AnonHugePages") < 4096; /* of both halves */
     return !failed && area[777 * TEST_PAGE + 100] == 7 && intact(0, 512) && zero(512, 777) && zero(778, 1024);
 }
 
-/* A leaf that was shared, copied on write and is this process's own again in the second half. */
 static int do_write_both(void)
 {
     for (size_t i = 3; i < 1024; i += 256)
@@ -89,7 +91,16 @@ static int do_write_both(void)
     return 0;
 }
 
-INJECT(first_write, one_leaf_of_two, .run = do_first_write, .judge = judge_first_write, .may_die = SIGKILL)
+FN_TEST(first_write)
+{
+    static const struct operation o = {one_leaf_of_two, second_empty, .run = do_first_write, .judge = judge_first_write,
+                                       .may_die = SIGKILL};
+    fallbacks = TEST_SUCC(mmap(NULL, TEST_PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    every(&o);
+    if (emulated())
+        TEST_EQ(*fallbacks, 1); /* no leaf is to be had once, and small pages are */
+    TEST_SUCC(munmap(fallbacks, TEST_PAGE));
+}
 INJECT(copy_on_write, two_leaves, .run = do_write, .judge = judge_write, .may_die = SIGKILL)
 INJECT(copy_on_write_of_both, two_leaves, .run = do_write_both, .judge = same, .may_die = SIGKILL)
 
