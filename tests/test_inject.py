@@ -45,12 +45,7 @@ def run_with_failures(program: Path, level: int, output: Path) -> tuple[int, int
             armed = regs[0] > 0
             memory.memory.set(K_FAIL_AT, regs[0])
 
-        def ended(task: Any, status: int) -> None:
-            if task.tid == 1 or not memory.spaces:
-                memory.resize_pool(0)
-
         kernel.events.subscribe("syscall_enter", arm)
-        kernel.events.subscribe("exit", ended)
         kernel.start(os.fsencode(program), [os.fsencode(program)], [b"PATH=/usr/bin:/bin"])
         status = kernel.run()
         make_checker(kernel).check_end()
