@@ -148,6 +148,9 @@ class Swap:
 
     def close(self) -> None:
         """swapoff at the end: no address space is left. The host gets its disk blocks back."""
+        if self.reserve[0]:
+            self.memory.put(int(self.reserve[0]))
+            self.reserve[0] = 0
         for slot in (K_SWAP_SLOTS, K_SWAP_FRESH, K_SWAP, K_SWAP_USED):
             self.memory.memory.set(slot, 0)
         del self._address
