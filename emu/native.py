@@ -158,6 +158,7 @@ def load(progress: Callable[[int, int, str], None] | None = None) -> None:
             entry.bind_plain()
         return
     folder = cache_folder()
+    _check_unchanged()
     manifest = folder / "manifest.json"
     try:
         if not manifest.exists():
@@ -176,11 +177,31 @@ def cache_folder() -> Path:
     digest = hashlib.sha256()
     for package in ("llvmlite", "numba"):
         digest.update(f"{package} {version(package)}\n".encode())
-    digest.update(f"{sys.version} {sorted(EXPORTS)}\n{_cpu_identity()}".encode())
+    digest.update(f"{sys.version} {sorted(EXPORTS)}\n{_cpu_identity()}{_IMPORTED}".encode())
+    return cache_base() / digest.hexdigest()[:_KEY_LENGTH]
+
+
+def _source_digest() -> str:
+    """Of the text of every file that hot code or its constants may come from, as it is now."""
+    digest = hashlib.sha256()
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *(here.parent / "kernel" / "mm").glob("*.py")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return cache_base() / digest.hexdigest()[:_KEY_LENGTH]
+    return digest.hexdigest()
+
+
+_IMPORTED = _source_digest()
+"""Of what is being imported: this module is the first of them."""
+
+
+def _check_unchanged() -> None:
+    """Machine code of other source than the Python that is running would store anywhere.
+
+    Raises:
+        CompileError: a file was edited after it was imported, or while it was compiled.
+    """
+    if _source_digest() != _IMPORTED:
+        raise CompileError("the source of emu/ or kernel/mm/ has changed since it was imported: start again")
 
 
 def cache_base() -> Path:
@@ -228,8 +249,8 @@ def _compile(folder: Path, progress: Callable[[int, int, str], None] | None) -> 
             finally:
                 child.kill()
                 child.wait()
-            result = Path(scratch) / "out"
-            os.rename(result, folder)
+            _check_unchanged()
+            os.rename(Path(scratch) / "out", folder)
 
 
 def _prune(base: Path) -> None:
@@ -262,6 +283,9 @@ def _link(folder: Path, symbols: dict[str, str]) -> None:
         engine.add_object_file(llvm.object_file.ObjectFileRef.from_path(str(folder / f"{number}.o")))
     engine.finalize_object()
     for name, symbol in symbols.items():
+        address = engine.get_function_address(symbol)
+        if address == 0:
+            raise CompileError(f"{name} is not in the compiled machine")
         if name in EXPORTS:
-            EXPORTS[name].bind(engine.get_function_address(symbol))
+            EXPORTS[name].bind(address)
     _keep_alive.append(engine)

@@ -12,6 +12,7 @@ from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EACCES, EFAULT, EINVAL, ENOMEM, EPERM, Errno
 from kernel.mm import hugetlb, khugepaged, unmap, vmscan
 from kernel.mm.layout import (
+    FAULT_OOM,
     FAULT_RESTART,
     K_COPY_CODE,
     VM_DONTCOPY,
@@ -173,8 +174,10 @@ def _populate(mm: AddressSpace, start: int, end: int, write: bool) -> None:
         while start < stop:
             start = populate_range.call(mm.memory.m, mm.mm, start | write, stop)
             code = mm.memory.memory.get(K_COPY_CODE)
-            if start < stop and mm.resolve(start, 17 if write else 16, code) > FAULT_RESTART:
-                raise Errno(EFAULT)
+            if start < stop:
+                code = mm.resolve(start, 17 if write else 16, code)
+                if code > FAULT_RESTART:
+                    raise Errno(ENOMEM if code == FAULT_OOM else EFAULT)
     if start < end:
         raise Errno(ENOMEM)
 

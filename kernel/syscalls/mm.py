@@ -9,7 +9,7 @@ from kernel.errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, Errno
 from kernel.mm import madvise as advice_of
 from kernel.mm import mmap as maps
 from kernel.mm import mremap as remaps
-from kernel.mm.layout import VM_EXEC, VM_LOCKED
+from kernel.mm.layout import FAULT_OOM, K_COPY_CODE, VM_EXEC, VM_LOCKED
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Fd, Flags, Hex, Int, Ptr, Size, Struct
 from kernel.task import rlimit
@@ -184,7 +184,8 @@ def _mlock(task: Task, addr: int, length: int, populate: bool) -> None:
         raise Errno(ENOMEM)
     maps.set_lock(mm, start, end, True)
     if populate and maps.populate(mm, start, end) != end:
-        raise Errno(ENOMEM)
+        # __mlock_posix_error_return: no memory is EAGAIN, a page that cannot be had ENOMEM.
+        raise Errno(EAGAIN if mm.memory.memory.get(K_COPY_CODE) == FAULT_OOM else ENOMEM)
 
 
 @syscall(150, "munlock", addr=Ptr, length=Size)
