@@ -103,7 +103,7 @@ def test_bash_job_control(terminal: Terminal) -> None:
     time.sleep(1)
     t.send(b"\x1a", b"Stopped")
     t.send(b"jobs\n", b"Stopped")
-    t.send(b"kill %1; fg; echo now $?\n", b"now 143")
+    t.send(b"kill %1; sleep 1; jobs\n", b"Terminated")
     t.send(b"exit 6\n")
     assert t.status() == 6
     assert termios.tcgetattr(t.fd) == t.modes
