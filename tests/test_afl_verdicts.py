@@ -132,7 +132,7 @@ def test_all_ends_with_a_launcher_that_is_killed(tmp_path: Path, data: bytes) ->
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
         assert eventually(lambda: not alive(driver.sentinel))
-    assert segments() <= before
+    assert eventually(lambda: segments() <= before), "shared memory is left behind"
 
 
 @pytest.mark.parametrize("data", [b"L", b"P", b"F"])
@@ -144,4 +144,4 @@ def test_launcher_ends_with_a_fuzzer_that_is_gone(tmp_path: Path, data: bytes) -
         driver.hang_up()
         driver.wait(10)
         assert eventually(lambda: not alive(driver.sentinel))
-    assert segments() <= before
+    assert eventually(lambda: segments() <= before), "shared memory is left behind"

@@ -53,7 +53,7 @@ def _pages(entries: np.ndarray, bit: int) -> set[int]:
 def play(level: int) -> dict[int, Seen]:
     """Run the scene with every invariant checked; checkpoint label → what was seen there."""
     seen: dict[int, Seen] = {}
-    options = Options(odf=True, odf_level=level, paranoid=True, memory_bytes=256 << 20)
+    options = Options(odf=True, odf_level=level, paranoid=True, deterministic=True, memory_bytes=256 << 20)
     with Session(options, on_unknown_syscall=lambda line: None) as session:
 
         def table(space: Any, va: int) -> Table | None:
