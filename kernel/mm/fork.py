@@ -175,15 +175,13 @@ def _has_private_part(mm: int, first: int, base: int, size: int) -> int:
 
 @hot
 def _fork_gigabyte(m: int, parent: int, child: int, va: int, level: int) -> int:
-    """Share all that is below the PUD entry for ``va``: 1 when the child has it (now or already), -1 if out of frames.
-    """
+    """Share all that is below the PUD entry for ``va``: 1 when the child has it, now or already; 0 if out of frames."""
     source = pud_slot(m, load64(parent + MM_ROOT), va)
     target = pud_slot(m, load64(child + MM_ROOT), va)
     if target != 0 and load64(target) & PTE_P:
         # An earlier VMA in the same GiB has done it.
         return 1
-    done = _share_pmds(m, child, source, va) if level > 1 else _share_tables(m, child, source, va)
-    return 1 if done else -1
+    return _share_pmds(m, child, source, va) if level > 1 else _share_tables(m, child, source, va)
 
 
 @hot
@@ -226,16 +224,14 @@ def fork_tables(m: int, parent: int, child: int, level: int) -> int:
         end = load64(vma + V_END)
         va = next_table(m, root, load64(vma + V_START), end)
         while va < end:
-            behind = (va & -PMD_SIZE) + PMD_SIZE
             if va & -PUD_SIZE != gigabyte:
                 gigabyte = va & -PUD_SIZE
                 together = 1 if level and not _has_private_part(parent, row, gigabyte, PUD_SIZE) else 0
-            whole = _fork_gigabyte(m, parent, child, va, level) if together else 0
-            if whole < 0:
-                return 0
-            if whole > 0:
-                behind = (va & -PUD_SIZE) + PUD_SIZE
-            elif _fork_table(m, parent, child, row, va, level) == 0:
+            if together:
+                done, behind = _fork_gigabyte(m, parent, child, va, level), gigabyte + PUD_SIZE
+            else:
+                done, behind = _fork_table(m, parent, child, row, va, level), (va & -PMD_SIZE) + PMD_SIZE
+            if done == 0:
                 return 0
             va = next_table(m, root, behind, end)
     return 1

@@ -17,7 +17,7 @@ import numpy as np
 
 from emu.memory import Reservation
 from emu.paging import PAGE_SHIFT
-from kernel.mm import frames, vmscan
+from kernel.mm import frames, swapfile, vmscan
 from kernel.mm.layout import (
     FRAME_RESERVED,
     K_FRAME_SLOT,
@@ -112,7 +112,7 @@ class Swap:
         memory = self.memory
         if self.reserve[0]:
             memory.put(int(self.reserve[0]))
-        freed = vmscan.drop_swap_cache.call(memory.m, want)
+        freed = swapfile.shrink_swap_cache.call(memory.m, want)
         # Rounds from the hand on: the first takes the Accessed bits away, the second finds what stayed without.
         for _ in range(3):
             if freed >= want:

@@ -9,7 +9,7 @@ frame, which nobody may store to while the cache holds a reference, has the same
 
 from __future__ import annotations
 
-from emu.native import copy_bytes, hot, load32, load64, store32, store64
+from emu.native import copy_bytes, export, hot, load32, load64, store32, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_FRAME
 from kernel.mm.frames import add_refs, frame_address, frame_refs, put_frame
 from kernel.mm.hugepages import page_users
@@ -159,7 +159,7 @@ def peek(m: int, target: int, number: int) -> None:
     copy_bytes(target, frame_address(m, frame) if frame else _slot_bytes(m, number), PAGE_SIZE)
 
 
-@hot
+@export("i64(i64,i64)")
 def shrink_swap_cache(m: int, want: int) -> int:
     """Free up to ``want`` frames that only the swap cache holds; returns how many."""
     freed = 0

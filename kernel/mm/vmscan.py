@@ -35,6 +35,8 @@ from kernel.mm.layout import (
     K_USED,
     K_ZERO,
     MM_ANON,
+    MM_LEAVES,
+    MM_PTES,
     MM_ROOT,
     MM_SWAP,
     MM_VMA_COUNT,
@@ -47,11 +49,13 @@ from kernel.mm.layout import (
     V_START,
     VM_LOCKED,
 )
-from kernel.mm.swapfile import shrink_swap_cache, swap_out
+from kernel.mm.swapfile import swap_out
 from kernel.mm.tables import free_table_if_empty, next_table, own_table, pmds_shared, split_leaf
 
 #: What one scan has freed, per address: frames; pages that left tables; and where the next scan goes on.
 SCAN_FREED, SCAN_NEXT, SCAN_BYTES = 0, 8, 16
+#: What became of a page that was to go.
+AREA_FULL, SWAPPED_OUT, DROPPED = range(3)
 
 
 @hot
@@ -109,6 +113,19 @@ def _count_for_all(m: int, base: int, table: int, swapped: int, dropped: int) ->
 
 
 @hot
+def _let_go(m: int, slot: int) -> int:
+    """Take an anonymous page out of the PTE at ``slot``: SWAPPED_OUT, DROPPED, or AREA_FULL (or none) and no change."""
+    pte = load64(slot)
+    frame = (pte & PTE_FRAME) >> 12
+    if pte & PTE_D == 0:
+        # MADV_FREE: nobody has stored to it since.
+        store64(slot, 0)
+        put_frame(m, frame)
+        return DROPPED
+    return SWAPPED_OUT if load64(m + K_SWAP_SLOTS) and swap_out(m, slot, frame) else AREA_FULL
+
+
+@hot
 def _scan_table(m: int, table: int, base: int, want: int) -> int:
     """Swap out the pages of a table that were not accessed since the last round; returns frames freed, -1 when the
     swap area is full."""
@@ -129,16 +146,12 @@ def _scan_table(m: int, table: int, base: int, want: int) -> int:
         if pte & PTE_A:
             store64(slot, pte & ~PTE_A)
             continue
-        if pte & PTE_D == 0:
-            # MADV_FREE: nobody has stored to it since.
-            store64(slot, 0)
-            put_frame(m, frame)
-            dropped += 1
-        elif swap_out(m, slot, frame):
-            swapped += 1
-        else:
+        left = _let_go(m, slot)
+        if left == AREA_FULL:
             full = 1
             break
+        swapped += left == SWAPPED_OUT
+        dropped += left == DROPPED
     if swapped or dropped:
         _count_for_all(m, base, table, swapped, dropped)
         if frame_refs(m, table) > 1:
@@ -149,15 +162,24 @@ def _scan_table(m: int, table: int, base: int, want: int) -> int:
 
 @hot
 def _scan_leaf(m: int, mm: int, slot: int, base: int) -> bool:
-    """A 2 MiB page that was not accessed is split, so that its parts can go; True when a table is there now."""
+    """A 2 MiB page that was not accessed is split, so that its parts can go; True when a table is there now.
+
+    In a shared PMD table, too: all sharers have the table in the place of the leaf then.
+    """
     pmd = load64(slot)
     if frame_kind(m, leaf_head(pmd)) == FRAME_HUGETLB:
         return False
     if pmd & PTE_A:
         store64(slot, pmd & ~PTE_A)
         return False
-    # Entries of a shared PMD table stay as they are: its pages go once it is one's own.
-    return pmds_shared(m, load64(mm + MM_ROOT), base) == 0 and split_leaf(m, mm, slot) == 1
+    if split_leaf(m, mm, slot) == 0:
+        return False
+    for i in range(load64(m + K_SPACE_COUNT)):
+        other = load64(load64(m + K_SPACES) + i * 8)
+        if other != mm and pmd_slot(m, load64(other + MM_ROOT), base) == slot:
+            store64(other + MM_LEAVES, load64(other + MM_LEAVES) - 1)
+            store64(other + MM_PTES, load64(other + MM_PTES) + 1)
+    return True
 
 
 @export("i64(i64,i64,i64,i64,i64)")
@@ -196,12 +218,6 @@ def scan_space(m: int, mm: int, start: int, want: int, out: int) -> int:
     return 0 if full else 1
 
 
-@export("i64(i64,i64)")
-def drop_swap_cache(m: int, want: int) -> int:
-    """Free up to ``want`` frames that only the swap cache holds; returns how many."""
-    return shrink_swap_cache(m, want)
-
-
 @hot
 def _age_table(m: int, pmd: int, base: int, start: int, end: int, out: int) -> None:
     """The pages of [start, end) in one private table: clear A, or swap out."""
@@ -217,12 +233,10 @@ def _age_table(m: int, pmd: int, base: int, start: int, end: int, out: int) -> N
             continue
         if not out:
             store64(slot, pte & ~PTE_A)
-        elif pte & PTE_D == 0:
-            store64(slot, 0)
-            put_frame(m, frame)
-            dropped += 1
-        elif load64(m + K_SWAP_SLOTS) and swap_out(m, slot, frame):
-            swapped += 1
+        else:
+            left = _let_go(m, slot)
+            swapped += left == SWAPPED_OUT
+            dropped += left == DROPPED
     if swapped or dropped:
         _count_for_all(m, base, table, swapped, dropped)
 

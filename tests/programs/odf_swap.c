@@ -277,6 +277,42 @@ FN_TEST(h59_chain_of_forks)
     drop(p, 1);
 }
 
+/* 2 MiB pages that nobody uses go out as well, below tables that are shared too. */
+FN_TEST(h59_leaves_of_parent_and_child)
+{
+    enum { LEAVES = 6, PAGES = LEAVES * 512 };
+    unsigned char *p = test_map_aligned(LEAVES * TEST_TABLE, TEST_TABLE);
+    struct turns t = turns_new();
+    int swaps = must_swap(too_many_pages());
+    TEST_SUCC(madvise(p, LEAVES * TEST_TABLE, MADV_HUGEPAGE));
+    for (long i = 0; i < PAGES; i++)
+        fill_page(p, i, 1);
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
+        press(), press(); /* the first round takes their Accessed bits */
+        TEST_CHECK(!swaps || figure_kb("/proc/self/status", "VmSwap") >= PAGES * 4 / 2);
+        child_says(&t);
+        child_hears(&t);
+        for (long i = 0; i < PAGES; i += 3)
+            fill_page(p, i, 2);
+        for (long i = 0; i < PAGES; i++)
+            TEST_CHECK(page_holds(p, i, i % 3 ? 1 : 2));
+        press();
+        for (long i = 0; i < PAGES; i++)
+            TEST_CHECK(page_holds(p, i, i % 3 ? 1 : 2));
+        _exit(0);
+    }
+    parent_hears(&t);
+    TEST_CHECK(!swaps || figure_kb("/proc/self/status", "VmSwap") >= PAGES * 4 / 2);
+    fill_page(p, 512, 3);
+    parent_says(&t);
+    TEST_REAP(pid);
+    for (long i = 0; i < PAGES; i++)
+        TEST_CHECK(page_holds(p, i, i == 512 ? 3 : 1));
+    turns_free(&t);
+    TEST_SUCC(munmap(p, LEAVES * TEST_TABLE));
+}
+
 FN_TEST(h59_nothing_stays_swapped)
 {
     /* All that these tests swapped out is gone with its last mapping; the program's own few pages may be out. */
