@@ -16,7 +16,16 @@ from emu.paging import PAGE_SIZE
 from kernel.errno import ENOMEM, Errno
 from kernel.mm import fork, hugetlb, overcommit, unmap
 from kernel.mm.inspection import Inspection, Stats, Vma
-from kernel.mm.layout import MM_ROOT, MM_STACK_LIMIT, MM_THP_DISABLED, V_FLAGS, VM_DONTCOPY, VM_LOCKED, VM_RESERVED
+from kernel.mm.layout import (
+    MM_ROOT,
+    MM_STACK_LIMIT,
+    MM_THP_DISABLED,
+    V_FLAGS,
+    VM_DONTCOPY,
+    VM_LOCKED,
+    VM_RESERVED,
+    VM_TAKEN,
+)
 from kernel.mm.pagecache import PageCache
 from kernel.mm.uaccess import UserAccess
 from kernel.mm.vma import VmaSet
@@ -27,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["AddressSpace", "Stats", "Vma"]
 
 _numbers = itertools.count(1)
+#: Locks (mlock(2)), and what the pool of 2 MiB pages has promised or taken.
+_NOT_INHERITED = VM_LOCKED | VM_RESERVED | VM_TAKEN
 
 
 class AddressSpace(UserAccess, Inspection):
@@ -177,9 +188,8 @@ class AddressSpace(UserAccess, Inspection):
 
 def _without_dontcopy(rows: np.ndarray) -> np.ndarray:
     flags = rows[:, V_FLAGS >> 3]
-    if not (flags & (VM_DONTCOPY | VM_LOCKED | VM_RESERVED)).any():
+    if not (flags & (VM_DONTCOPY | _NOT_INHERITED)).any():
         return rows
-    # Locks are not inherited (mlock(2)), nor are pages that the pool has promised.
-    flags &= ~(VM_LOCKED | VM_RESERVED)
+    flags &= ~_NOT_INHERITED
     return rows[flags & VM_DONTCOPY == 0]
 

@@ -92,6 +92,7 @@ from kernel.mm.layout import (
     VM_READ,
     VM_RESERVED,
     VM_SHARED,
+    VM_TAKEN,
     VM_WRITE,
 )
 from kernel.mm.swapfile import cached_page, entry_slot_number, swap_in
@@ -266,8 +267,8 @@ def _fill_huge(m: int, mm: int, slot: int, flags: int) -> int:
 
 @hot
 def _take_from_children(m: int, mm: int, va: int, head: int) -> int:
-    """The pool is empty: whoever has the promise keeps the page, the others' leaves at ``va`` go (unmap_ref_private).
-    Returns 0 when out of frames."""
+    """The pool is empty: whoever has the promise keeps the page, the others' leaves at ``va`` go, and their mappings
+    get no other page (unmap_ref_private). Returns 0 when out of frames."""
     for i in range(load64(m + K_SPACE_COUNT)):
         other = load64(load64(m + K_SPACES) + i * 8)
         slot = pmd_slot(m, load64(other + MM_ROOT), va)
@@ -279,6 +280,8 @@ def _take_from_children(m: int, mm: int, va: int, head: int) -> int:
         store64(slot, 0)
         count_leaf(m, other, slot, FRAME_HUGETLB, -1)
         put_leaf(m, head)
+        vma = find_vma(other, va)
+        store64(vma + V_FLAGS, load64(vma + V_FLAGS) | VM_TAKEN)
     return 1
 
 
@@ -314,7 +317,7 @@ def _hugetlb_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
         return FAULT_OOM
     pmd = load64(slot)
     if pmd & PTE_P == 0:
-        head = alloc_hugetlb(m, flags & VM_RESERVED, 1)
+        head = 0 if flags & VM_TAKEN else alloc_hugetlb(m, flags & VM_RESERVED, 1)
         if head == 0:
             return FAULT_BUS
         pmd = (head << 12) | page_bits(flags) | PTE_PS

@@ -127,6 +127,9 @@ VM_NOHUGEPAGE = 0x40000000
 VM_MERGEABLE = 0x80000000
 #: Ours: the pages of this MAP_HUGETLB mapping are promised by the pool (a child's are not).
 VM_RESERVED = 1 << 40
+#: Ours: this copy of a MAP_HUGETLB mapping has lost a page to the process with the promise, and gets no other
+#: (HPAGE_RESV_UNMAPPED).
+VM_TAKEN = 1 << 41
 #: A stack keeps this distance from the mapping below it (stack_guard_gap, 256 pages).
 STACK_GUARD_GAP = 256 << 12
 
