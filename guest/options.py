@@ -105,12 +105,17 @@ _OPTIONS = (
     click.option("--timeout", type=Seconds(), metavar="SEC",
                  help="End everything after SEC seconds, with exit status 124."),
     click.option("--no-aslr", is_flag=True, help="Load programs, stacks and mappings at fixed addresses."),
+    click.option("--deterministic", is_flag=True,
+                 help="Time, random bytes, addresses and scheduling come from a seed and not from the host: the same "
+                      "run again, bit for bit. Time is virtual; who sleeps goes on at once."),
+    click.option("--seed", type=click.IntRange(0), metavar="N",
+                 help="The seed of a deterministic run; implies --deterministic.  [default: 0]"),
     click.option("--paranoid", is_flag=True,
                  help="Check all invariants of memory after every kernel entry. Slow; for tests."),
 )
 #: The names under which make_options() of guest.runner takes them; --env is apart.
 GUEST_FIELDS = ("odf", "odf_level", "root", "writable", "cwd", "memory", "swap", "hugepages", "timeout",
-                "no_aslr", "paranoid")
+                "no_aslr", "deterministic", "seed", "paranoid")
 
 
 def guest_options(command: Callable[..., Any]) -> Callable[..., Any]:

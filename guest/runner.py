@@ -61,12 +61,14 @@ def closed_streams() -> dict[str, int]:
 
 
 def make_options(odf: bool, odf_level: int, root: str, writable: Sequence[str], cwd: str | None, memory: int,
-                 swap: int | None, hugepages: int, timeout: float | None, no_aslr: bool, paranoid: bool) -> Options:
+                 swap: int | None, hugepages: int, timeout: float | None, no_aslr: bool, deterministic: bool,
+                 seed: int | None, paranoid: bool) -> Options:
     """Options of the kernel from those of the command line."""
     from kernel.kernel import Options
 
     return Options(root=root, writable=list(writable), memory_bytes=memory, swap_bytes=swap or 0, hugepages=hugepages,
-                   aslr=not no_aslr, odf=odf, odf_level=odf_level, paranoid=paranoid, timeout_s=timeout, cwd=cwd)
+                   aslr=not no_aslr, odf=odf, odf_level=odf_level, paranoid=paranoid, timeout_s=timeout, cwd=cwd,
+                   deterministic=deterministic or seed is not None, seed=seed or 0)
 
 
 def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Session], Callable[[], object]] | None,

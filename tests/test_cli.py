@@ -253,6 +253,26 @@ def test_trace_counts() -> None:
     assert b"% time     seconds  usecs/call     calls    errors syscall" in result.stderr
 
 
+def test_deterministic_runs_are_equal(tmp_path: Path) -> None:
+    """Time, random bytes, addresses, scheduling and so the whole trace are the seed's."""
+    script = ("date +%s.%N; od -An -tx8 -N8 /dev/urandom; (for i in 1 2 3; do echo a$i; sleep 0.01; done) & "
+              "for i in 1 2 3; do echo b$i; sleep 0.01; done; wait; grep stack /proc/self/maps; sleep 3600")
+
+    def played(log: str, *options: str) -> tuple[bytes, str]:
+        result = forkyard(BUSYBOX, "sh", "-c", script, command="trace",
+                          options=(*options, "-f", "-ttt", "-T", "-o", str(tmp_path / log)))
+        assert (result.status, result.stderr) == (0, b"")
+        return result.stdout, (tmp_path / log).read_text()
+
+    first = played("1", "--deterministic")
+    assert played("2", "--deterministic") == first
+    assert played("3", "--seed", "0", "--odf")[0] == first[0]
+    other = played("4", "--seed", "7")
+    for line in (0, 1, -1):  # time, random bytes, addresses
+        assert other[0].splitlines()[line] != first[0].splitlines()[line]
+    assert "<3600.0" in first[1]
+
+
 # ---------------------------------------------------------------- signals
 
 

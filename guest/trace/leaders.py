@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from guest.trace.options import TraceOptions
 
 
 class Leaders:
-    """Makes the beginnings of lines."""
+    """Makes the beginnings of lines; ``realtime_ns`` is the clock of timestamps."""
 
-    def __init__(self, options: TraceOptions) -> None:
+    def __init__(self, options: TraceOptions, realtime_ns: Callable[[], int]) -> None:
         self.options = options
+        self._realtime_ns = realtime_ns
         self.plain = not (options.timestamps or options.relative or options.syscall_numbers or options.show_comm)
         """There is nothing but the pid."""
         self.comms: dict[int, str] = {}
@@ -40,13 +42,13 @@ class Leaders:
         return f"{tid}<{self.comms.get(tid, '')}>" if self.options.show_comm else str(tid)
 
     def _since_last(self) -> str:
-        now_ns = time.time_ns()
+        now_ns = self._realtime_ns()
         delta_ns = now_ns - self._last_ns if self._last_ns else 0
         self._last_ns = now_ns
         return f"{delta_ns // 1000000000:6d}.{delta_ns // 1000 % 1000000:06d} "
 
     def _now(self) -> str:
-        seconds, micro = divmod(time.time_ns() // 1000, 1000000)
+        seconds, micro = divmod(self._realtime_ns() // 1000, 1000000)
         if self.options.timestamps == 3:
             return f"{seconds}.{micro:06d} "
         clock = time.strftime("%H:%M:%S", time.localtime(seconds))

@@ -47,7 +47,12 @@ class Tracer:
         """The tasks by identity (execve in a thread changes its tid); None until the first task is seen."""
         self._open: Call | None = None
         self._buffer: list[str] = []
-        self._leaders = Leaders(o)
+        # A deterministic run shows the guest's own time, and so the same each time.
+        clock = getattr(kernel, "clock", None)
+        guests = clock if clock is not None and clock.virtual else None
+        self._leaders = Leaders(o, guests.timestamp_ns if guests else time.time_ns)
+        self._now_ns: Callable[[], int] = guests.peek_ns if guests else time.perf_counter_ns
+        """For -T and -c."""
         self._staged = not o.filters.status.everything or o.separate_outputs is not None
         """Lines are written whole, when their call has ended."""
         self._silent = o.summary == "only"
@@ -155,7 +160,7 @@ class Tracer:
             if number in _NEVER_RETURN:
                 self._calls[id(task)] = None
                 self._abandon(call, tid)
-        call.start_ns = time.perf_counter_ns()
+        call.start_ns = self._now_ns()
 
     def replace_entry(self, task: Any, text: str) -> None:
         """Show ``text`` as the entry of the call that ``task`` is in."""
@@ -193,7 +198,7 @@ class Tracer:
     def _exit_otherwise(self, call: Call, tid: int, result: int) -> None:
         """The end of a call whose line was cut or whose options are unusual."""
         printer = call.printer
-        elapsed_ns = time.perf_counter_ns() - call.start_ns if self._timed else 0
+        elapsed_ns = self._now_ns() - call.start_ns if self._timed else 0
         failed = -4096 < result < 0
         if self.summary is not None:
             self.summary.add(printer.name, failed, elapsed_ns)
