@@ -110,7 +110,7 @@ def smaps(reader: Task, task: Task) -> bytes:
 
 
 def _thp_eligible(mm: AddressSpace, vma: Vma) -> int:
-    """1 where a first write gets a 2 MiB page (kernel.mm.fault)."""
+    """1 where a first write gets a 2 MiB page (kernel.mm.huge_fault)."""
     mode = mm.memory.memory.get(layout.K_THP)
     wanted = vma.flags & layout.VM_HUGEPAGE if mode == layout.THP_MADVISE else mode == layout.THP_ALWAYS
     first = -(-vma.start // HUGE) * HUGE

@@ -7,35 +7,12 @@ deal with the one entry. What needs the kernel (a page that the cache lacks, a s
 from __future__ import annotations
 
 from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_CODE_MAP, M_FLUSH
-from emu.native import copy_bytes, export, hot, load8, load32, load64, store8, store32, store64
-from emu.paging import (
-    ENTRIES,
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    PMD_SIZE,
-    PTE_A,
-    PTE_D,
-    PTE_FRAME,
-    PTE_NX,
-    PTE_P,
-    PTE_PS,
-    PTE_U,
-    PTE_W,
-    pmd_slot,
-)
-from kernel.mm.counts import count_entry, count_leaf
+from emu.native import copy_bytes, export, hot, load8, load32, load64, store32, store64
+from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_U, PTE_W, pmd_slot
+from kernel.mm.counts import count_entry
 from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, put_frame
-from kernel.mm.hugepages import (
-    alloc_huge,
-    alloc_hugetlb,
-    inside_vma,
-    is_leaf,
-    leaf_head,
-    leaf_is_sole,
-    leaf_refs,
-    page_users,
-    put_leaf,
-)
+from kernel.mm.huge_fault import hugetlb_fault, leaf_fault
+from kernel.mm.hugepages import page_users
 from kernel.mm.layout import (
     FAULT_ACCERR,
     FAULT_BUS,
@@ -45,101 +22,38 @@ from kernel.mm.layout import (
     FAULT_OOM,
     FAULT_RESTART,
     FRAME_ANON,
-    FRAME_DIRTY,
-    FRAME_FILE,
-    FRAME_HUGETLB,
     FRAME_SHMEM,
-    K_KIND,
-    K_LEAVES_FILLED,
     K_MAPPINGS,
     K_MM,
     K_PAGES_COPIED,
-    K_SPACE_COUNT,
-    K_SPACES,
     K_THP,
     K_ZERO,
     MM_LEAVES,
     MM_MAJOR,
     MM_MINOR,
     MM_ROOT,
-    MM_STACK_GREW,
-    MM_STACK_LIMIT,
-    MM_THP_DISABLED,
-    MM_VMA_COUNT,
-    MM_VMAS,
     MP_BYTES,
     MP_CAPACITY,
     MP_FLAGS,
     MP_PAGES,
     MP_SIZE,
     MP_ZERO_FILL,
-    STACK_GUARD_GAP,
     SWAPPED,
     THP_ALWAYS,
-    THP_MADVISE,
-    THP_NEVER,
-    V_BYTES,
-    V_END,
     V_FLAGS,
     V_MAPPING,
     V_OFFSET,
     V_START,
     VM_EXEC,
-    VM_GROWSDOWN,
     VM_HUGEPAGE,
     VM_HUGETLB,
-    VM_NOHUGEPAGE,
     VM_READ,
-    VM_RESERVED,
     VM_SHARED,
-    VM_TAKEN,
     VM_WRITE,
 )
 from kernel.mm.swapfile import cached_page, entry_slot_number, swap_in
-from kernel.mm.tables import make_pmd_slot, own_table, pte_slot
-
-
-@hot
-def find_vma(mm: int, va: int) -> int:
-    """The first VMA that ends above ``va`` (as the kernel's find_vma: it may begin above it too), or 0."""
-    rows, low, high = load64(mm + MM_VMAS), 0, load64(mm + MM_VMA_COUNT)
-    count = high
-    while low < high:
-        middle = (low + high) >> 1
-        if load64(rows + middle * V_BYTES + V_END) > va:
-            high = middle
-        else:
-            low = middle + 1
-    return rows + low * V_BYTES if low < count else 0
-
-
-@hot
-def _grow_stack(mm: int, vma: int, va: int) -> int:
-    """Extend a VM_GROWSDOWN mapping to ``va``: 1, or 0 where the limit or the guard gap forbids it (expand_stack)."""
-    start = va & -PAGE_SIZE
-    if load64(vma + V_FLAGS) & VM_GROWSDOWN == 0 or load64(vma + V_END) - start > load64(mm + MM_STACK_LIMIT):
-        return 0
-    if vma > load64(mm + MM_VMAS):
-        below = vma - V_BYTES
-        accessible = load64(below + V_FLAGS) & (VM_READ | VM_WRITE | VM_EXEC)
-        if accessible and load64(below + V_FLAGS) & VM_GROWSDOWN == 0 and (
-                start - load64(below + V_END) < STACK_GUARD_GAP):
-            return 0
-    grown = (load64(vma + V_START) - start) >> PAGE_SHIFT
-    store64(mm + MM_STACK_GREW, load64(mm + MM_STACK_GREW) + grown)
-    store64(vma + V_START, start)
-    return 1
-
-
-@hot
-def page_bits(flags: int) -> int:
-    """The entry bits that a VMA's permissions ask for, W aside."""
-    bits = PTE_P | PTE_A
-    if flags & (VM_READ | VM_WRITE | VM_EXEC):
-        bits |= PTE_U
-    if flags & VM_EXEC == 0:
-        bits |= PTE_NX
-    return bits
+from kernel.mm.tables import own_table, pte_slot
+from kernel.mm.vma_rows import find_vma, grow_stack, page_bits
 
 
 @hot
@@ -251,124 +165,6 @@ def _fill_swapped(m: int, mm: int, table: int, slot: int, flags: int, write: int
 
 
 @hot
-def _fill_huge(m: int, mm: int, slot: int, flags: int) -> int:
-    """The first write to 2 MiB of an anonymous mapping that wants huge pages (do_huge_pmd_anonymous_page).
-
-    FAULT_OOM: no 512 frames lie in a row, small pages must do.
-    """
-    head = alloc_huge(m, FRAME_ANON, 1)
-    if head == 0:
-        return FAULT_OOM
-    store64(slot, (head << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
-    count_leaf(m, mm, slot, FRAME_ANON, 1)
-    store64(m + K_LEAVES_FILLED, load64(m + K_LEAVES_FILLED) + 1)
-    return FAULT_DONE
-
-
-@hot
-def _take_from_children(m: int, mm: int, va: int, head: int) -> int:
-    """The pool is empty: whoever has the promise keeps the page, the others' leaves at ``va`` go, and their mappings
-    get no other page (unmap_ref_private). Returns 0 when out of frames."""
-    for i in range(load64(m + K_SPACE_COUNT)):
-        other = load64(load64(m + K_SPACES) + i * 8)
-        slot = pmd_slot(m, load64(other + MM_ROOT), va)
-        if other == mm or slot == 0 or not is_leaf(load64(slot)) or leaf_head(load64(slot)) != head:
-            continue
-        slot = make_pmd_slot(m, other, va)
-        if slot == 0:
-            return 0
-        store64(slot, 0)
-        count_leaf(m, other, slot, FRAME_HUGETLB, -1)
-        put_leaf(m, head)
-        vma = find_vma(other, va)
-        store64(vma + V_FLAGS, load64(vma + V_FLAGS) | VM_TAKEN)
-    return 1
-
-
-@hot
-def _copy_hugetlb(m: int, mm: int, slot: int, va: int, flags: int) -> int:
-    """The first store to a shared page of the pool: a whole copy (hugetlb_wp). When the pool is empty, the one with the
-    promise takes the page and the others get SIGBUS."""
-    old = leaf_head(load64(slot))
-    new = alloc_hugetlb(m, 0, 0)
-    if new == 0:
-        if flags & VM_RESERVED == 0:
-            return FAULT_BUS
-        if _take_from_children(m, mm, va, old) == 0:
-            return FAULT_OOM
-        if leaf_refs(m, old) > 1:
-            return FAULT_BUS
-        store64(slot, load64(slot) | PTE_W | PTE_D | PTE_A)
-        return FAULT_DONE
-    copy_bytes(frame_address(m, new), frame_address(m, old), PMD_SIZE)
-    store64(slot, (new << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
-    put_leaf(m, old)
-    store64(m + K_PAGES_COPIED, load64(m + K_PAGES_COPIED) + ENTRIES)
-    # Code may have run from any of the 512 frames.
-    return FAULT_RESTART
-
-
-@hot
-def _hugetlb_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
-    """A fault in a MAP_HUGETLB mapping, which has leaves only (hugetlb_fault)."""
-    flags = load64(vma + V_FLAGS)
-    slot = make_pmd_slot(m, mm, va)
-    if slot == 0:
-        return FAULT_OOM
-    pmd = load64(slot)
-    if pmd & PTE_P == 0:
-        head = 0 if flags & VM_TAKEN else alloc_hugetlb(m, flags & VM_RESERVED, 1)
-        if head == 0:
-            return FAULT_BUS
-        pmd = (head << 12) | page_bits(flags) | PTE_PS
-        count_leaf(m, mm, slot, FRAME_HUGETLB, 1)
-        store64(slot, pmd)
-    if write == 0:
-        return FAULT_DONE
-    if leaf_refs(m, leaf_head(pmd)) > 1:
-        return _copy_hugetlb(m, mm, slot, va, flags)
-    store64(slot, pmd | PTE_W | PTE_D | PTE_A)
-    return FAULT_DONE
-
-
-@hot
-def _wants_huge(m: int, mm: int, flags: int) -> bool:
-    """A mapping with VM_* ``flags`` gets 2 MiB pages where they fit (thp_vma_allowable_order)."""
-    mode = THP_NEVER if load64(mm + MM_THP_DISABLED) else load64(m + K_THP)
-    if mode == THP_ALWAYS:
-        return flags & VM_NOHUGEPAGE == 0
-    return mode == THP_MADVISE and flags & VM_HUGEPAGE != 0
-
-
-@hot
-def _leaf_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
-    """What a 2 MiB page can do about a fault: a FAULT_* code, or -1 when small pages must deal with it."""
-    flags = load64(vma + V_FLAGS)
-    slot = pmd_slot(m, load64(mm + MM_ROOT), va)
-    pmd = load64(slot) if slot else 0
-    if is_leaf(pmd):
-        if write == 0:
-            return FAULT_DONE if pmd & PTE_U else -1
-        if leaf_is_sole(m, leaf_head(pmd)):
-            slot = make_pmd_slot(m, mm, va)
-            if slot == 0:
-                return FAULT_OOM
-            # A PMD table that had to be copied has given the page a second leaf.
-            if leaf_is_sole(m, leaf_head(pmd)):
-                store64(slot, pmd | PTE_W | PTE_D | PTE_A)
-                return FAULT_DONE
-        return -1
-    if pmd == 0 and write and _wants_huge(m, mm, flags) and load64(vma + V_MAPPING) == 0 and (
-            inside_vma(load64(vma + V_START), load64(vma + V_END), va)):
-        slot = make_pmd_slot(m, mm, va)
-        if slot == 0:
-            return FAULT_OOM
-        if _fill_huge(m, mm, slot, flags) == FAULT_DONE:
-            return FAULT_DONE
-    return -1
-
-
-@hot
 def _mapped_for_reading(m: int, pmd: int, va: int) -> bool:
     """The tables allow a read as they stand; ``pmd`` is the PMD entry's address or 0."""
     if pmd == 0 or load64(pmd) & PTE_P == 0:
@@ -383,7 +179,7 @@ def _mapped_for_reading(m: int, pmd: int, va: int) -> bool:
 def handle_fault(m: int, mm: int, va: int, access: int) -> int:
     """Make one access to ``va`` possible, or say why it is not: a FAULT_* code."""
     vma = find_vma(mm, va)
-    if va < 0 or vma == 0 or (load64(vma + V_START) > va and _grow_stack(mm, vma, va) == 0):
+    if va < 0 or vma == 0 or (load64(vma + V_START) > va and grow_stack(mm, vma, va) == 0):
         return FAULT_MAPERR
     flags = load64(vma + V_FLAGS)
     write = 1 if access == ACCESS_WRITE else 0
@@ -398,7 +194,7 @@ def handle_fault(m: int, mm: int, va: int, access: int) -> int:
     if write == 0 and _mapped_for_reading(m, pmd_slot(m, load64(mm + MM_ROOT), va), va):
         return FAULT_DONE
     if flags & (VM_HUGETLB | VM_HUGEPAGE) or load64(mm + MM_LEAVES) != 0 or load64(m + K_THP) == THP_ALWAYS:
-        code = _hugetlb_fault(m, mm, vma, va, write) if flags & VM_HUGETLB else _leaf_fault(m, mm, vma, va, write)
+        code = hugetlb_fault(m, mm, vma, va, write) if flags & VM_HUGETLB else leaf_fault(m, mm, vma, va, write)
         if code >= 0:
             if code <= FAULT_RESTART:
                 store64(mm + MM_MINOR, load64(mm + MM_MINOR) + 1)
@@ -436,17 +232,3 @@ def fault(m: int, page: int, access: int) -> int:
 def fault_in(m: int, mm: int, va: int, access: int) -> int:
     """As :data:`fault` for any address space; the caller flushes."""
     return handle_fault(m, mm, va, access)
-
-
-@hot
-def mark_dirty(m: int, frame: int) -> None:
-    """Remember that a cache frame has bytes which its file may lack."""
-    slot = load64(m + K_KIND) + frame
-    store8(slot, load8(slot) | FRAME_DIRTY)
-
-
-@hot
-def is_cache_frame(m: int, frame: int) -> bool:
-    """The frame belongs to the page cache."""
-    kind = frame_kind(m, frame)
-    return kind in (FRAME_FILE, FRAME_SHMEM)

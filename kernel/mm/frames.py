@@ -11,10 +11,13 @@ from emu.hooks import mark_stale
 from emu.layout import M_RAM
 from emu.native import export, fill_bytes, hot, load8, load32, load64, store8, store32, store64
 from kernel.mm.layout import (
+    FRAME_DIRTY,
+    FRAME_FILE,
     FRAME_FREE,
     FRAME_HUGE,
     FRAME_KIND,
     FRAME_PTE_TABLE,
+    FRAME_SHMEM,
     FRAME_ZEROED,
     K_FAIL_AT,
     K_FREE,
@@ -52,6 +55,20 @@ def add_refs(m: int, frame: int, change: int) -> int:
 @hot
 def frame_kind(m: int, frame: int) -> int:
     return load8(load64(m + K_KIND) + frame) & FRAME_KIND
+
+
+@hot
+def mark_dirty(m: int, frame: int) -> None:
+    """Remember that a cache frame has bytes which its file may lack."""
+    slot = load64(m + K_KIND) + frame
+    store8(slot, load8(slot) | FRAME_DIRTY)
+
+
+@hot
+def is_cache_frame(m: int, frame: int) -> bool:
+    """The frame belongs to the page cache."""
+    kind = frame_kind(m, frame)
+    return kind in (FRAME_FILE, FRAME_SHMEM)
 
 
 @hot

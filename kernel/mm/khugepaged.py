@@ -6,12 +6,12 @@ from emu.layout import M_FLUSH
 from emu.native import copy_bytes, export, load64, store64
 from emu.paging import ENTRIES, PAGE_SHIFT, PAGE_SIZE, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_W, pmd_slot
 from kernel.mm.counts import count_leaf, count_table
-from kernel.mm.fault import page_bits
 from kernel.mm.frames import frame_address, free_frame, put_frame
 from kernel.mm.hugepages import alloc_huge, is_leaf
 from kernel.mm.layout import FRAME_ANON, K_ZERO, MM_ROOT, VM_WRITE
 from kernel.mm.swapfile import entry_slot_number, peek, swap_put
 from kernel.mm.tables import own_table
+from kernel.mm.vma_rows import page_bits
 
 COLLAPSED, NO_MEMORY, NOTHING_THERE = 1, 0, -1
 

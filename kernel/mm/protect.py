@@ -5,10 +5,10 @@ from __future__ import annotations
 from emu.layout import M_FLUSH
 from emu.native import export, hot, load64, store64
 from emu.paging import PAGE_SIZE, PMD_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_W, pmd_slot
-from kernel.mm.fault import page_bits
 from kernel.mm.hugepages import is_leaf
 from kernel.mm.layout import MM_ROOT, VM_WRITE
 from kernel.mm.tables import next_table, own_range, pte_slot
+from kernel.mm.vma_rows import page_bits
 
 
 @export("i64(i64,i64,i64,i64)")

@@ -23,7 +23,6 @@ from emu.paging import (
     pud_slot,
 )
 from kernel.mm.counts import table_counts
-from kernel.mm.fault import find_vma
 from kernel.mm.frames import frame_kind, frame_refs
 from kernel.mm.hugepages import is_leaf, leaf_head, leaf_refs, page_users
 from kernel.mm.layout import (
@@ -58,6 +57,7 @@ from kernel.mm.layout import (
 )
 from kernel.mm.swapfile import swap_refs
 from kernel.mm.tables import next_table
+from kernel.mm.vma_rows import find_vma
 
 #: Offsets in the block.
 SEEN_TABLES, SEEN_PAGES, SEEN_SLOTS, SEEN_HASHES, SEEN_WHERE = 0, 8, 16, 24, 32

@@ -19,8 +19,16 @@ from emu.paging import (
     pud_slot,
 )
 from kernel.mm.counts import count_entry, count_leaf, count_pmds, count_table
-from kernel.mm.fault import is_cache_frame, mark_dirty
-from kernel.mm.frames import add_refs, frame_address, frame_kind, frame_refs, free_frame, put_frame
+from kernel.mm.frames import (
+    add_refs,
+    frame_address,
+    frame_kind,
+    frame_refs,
+    free_frame,
+    is_cache_frame,
+    mark_dirty,
+    put_frame,
+)
 from kernel.mm.hugepages import is_leaf, leaf_head, leaf_refs, page_users, put_leaf
 from kernel.mm.layout import (
     FRAME_ANON,

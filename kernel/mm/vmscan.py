@@ -20,7 +20,6 @@ from emu.paging import (
     pmd_slot,
 )
 from kernel.mm.counts import pmd_counts, table_counts
-from kernel.mm.fault import find_vma
 from kernel.mm.frames import frame_kind, frame_refs, put_frame
 from kernel.mm.hugepages import is_leaf, leaf_head, leaf_is_sole, page_users
 from kernel.mm.layout import (
@@ -51,6 +50,7 @@ from kernel.mm.layout import (
 )
 from kernel.mm.swapfile import swap_out
 from kernel.mm.tables import free_table_if_empty, next_table, own_table, pmds_shared, split_leaf
+from kernel.mm.vma_rows import find_vma
 
 #: What one scan has freed, per address: frames; pages that left tables; and where the next scan goes on.
 SCAN_FREED, SCAN_NEXT, SCAN_BYTES = 0, 8, 16
