@@ -25,6 +25,7 @@ from emu.layout import (
     M_FAULT_CODE,
     M_FAULT_HANDLER,
     M_FAULT_PAGE,
+    M_FAULT_STOPS,
     M_FAULTS,
     M_FILLS,
     M_FLUSH,
@@ -63,6 +64,7 @@ from emu.layout import (
     STOP_ERROR,
     STOP_EXCEPTION,
     STOP_FAULT,
+    STOP_FAULTED,
     STOP_INVALID,
     STOP_NONE,
     STOP_SYSCALL,
@@ -171,7 +173,7 @@ def tlb_fill(uc: int, va: int, access: int, result: int, m: int) -> int:
     if filled == 0 and load64(m + M_STOP) != STOP_ENTERING:
         store64(m + M_FAULTS, load64(m + M_FAULTS) + 1)
         code = call3(load64(m + M_FAULT_HANDLER), m, page, access)
-        if code == FAULT_DONE:
+        if code == FAULT_DONE and load64(m + M_FAULT_STOPS) == 0:
             filled = _try_fill(m, page, access, result)
             if filled == 1:
                 return 1
@@ -291,7 +293,8 @@ def run(m: int, count: int) -> int:
     """Run the guest until something needs Python; ``count`` limits the instructions (0: none). Returns STOP_*.
 
     STOP_NONE means that somebody called uc_emu_stop: a timer, a signal of the host, or a limit of instructions or
-    blocks. STOP_BREAK means that an address of Cpu.break_at was reached.
+    blocks. STOP_BREAK means that an address of Cpu.break_at was reached, STOP_FAULTED that a fault was dealt with and
+    somebody wants to look (M_FAULT_STOPS).
     """
     uc = load64(m + M_UC)
     while True:
@@ -324,6 +327,8 @@ def run(m: int, count: int) -> int:
             stop = STOP_NONE
             if load64(m + M_CODE_WRITTEN) != 0:
                 stop = _store_to_code(m)
+            if stop == STOP_NONE and load64(m + M_FAULT_STOPS) != 0:
+                stop = STOP_FAULTED
             if stop == STOP_NONE:
                 continue
             return stop

@@ -50,11 +50,14 @@ M_BLOCKS = 51 * 8
 #: Number of addresses that the guest stops at (``Cpu.break_at``).
 M_BREAKS = 52 * 8
 
+#: Not 0: run() comes back after each fault that the kernel's compiled code has dealt with (STOP_FAULTED).
+M_FAULT_STOPS = 53 * 8
+
 M_KERNEL = 64 * 8
 M_BYTES = 256 * 8
 
 #: Values of M_STOP.
-STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_EXCEPTION, STOP_INVALID, STOP_ERROR, STOP_BREAK = range(7)
+STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_EXCEPTION, STOP_INVALID, STOP_ERROR, STOP_BREAK, STOP_FAULTED = range(8)
 #: While the machine drops translations, or enters user mode for the first time.
 STOP_DROPPING, STOP_ENTERING = -1, -2
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emu.cpu import Cpu
+from emu.layout import M_FAULT_STOPS
 from kernel import syscalls  # noqa: F401 -- fills the table
 from kernel.clock import Clock
 from kernel.coverage import Coverage, CoverageOptions
@@ -121,6 +122,7 @@ class Kernel:
         if options.paranoid:
             self.checker = make_checker(self)
             self.scheduler.after_entry = self.checker.check
+            self.memory.memory.set(M_FAULT_STOPS, 1)
 
     @property
     def groups(self) -> dict[int, ThreadGroup]:

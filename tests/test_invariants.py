@@ -17,7 +17,7 @@ from harness import build
 
 from emu.paging import PAGE_SHIFT, PGD_SHIFT, PMD_SHIFT, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_W, PUD_SHIFT
 from guest.session import Options, Session
-from kernel.mm import recount
+from kernel.mm import protect, recount
 from kernel.mm.check import Checker, InvariantError, make_checker
 from kernel.mm.layout import (
     FRAME_ANON,
@@ -25,6 +25,7 @@ from kernel.mm.layout import (
     K_PMD_COUNTS,
     K_SWAP_REFS,
     K_USED,
+    K_WRONG_STORE,
     MM_ANON,
     MM_UPPER,
     PC_BYTES,
@@ -101,6 +102,16 @@ def shared_writable_above(v: View) -> None:
 def changed(v: View) -> None:
     v.checker.check()  # now it knows the table
     _flip_bit(v, v.slot(v.va + 5 * 4096, PAGE_SHIFT), PTE_D, False)
+
+
+def wrong_store(v: View) -> None:
+    """mprotect without making the table private first; the entries stay as they are."""
+    row = v.space.vmas.find(v.va)
+    protect.protect_range.call(v.memory.m, v.space.mm, v.va + 7 * 4096, v.va + 8 * 4096, row.flags)
+    try:
+        v.checker.check()
+    finally:
+        v.memory.memory.set(K_WRONG_STORE, 0)
 
 
 def refs(v: View) -> None:
@@ -189,6 +200,8 @@ DAMAGES = [
            "I2: table in frame {m} has 2 sharers, but W is set", level=2),
     Damage(recount.BAD_CHANGED, "child_write", 2, changed,
            "I3: an entry of the table in frame {t} changed while it had 2 sharers; used by {who}"),
+    Damage(None, "child_write", 2, wrong_store,
+           "I3: entry 7 of the table in frame {t} was stored to while it had sharers; used by {who}"),
     Damage(recount.BAD_REFS, "child_write", 2, refs,
            "I4: page frame {p} counts 2 references, 1 were found; mapped by {who}"),
     Damage(recount.BAD_FREE_MAPPED, "child_write", 2, free_mapped,
@@ -284,6 +297,18 @@ def test_a_run_ends_with_nothing_left() -> None:
             checker.check_end()
         forgotten.release()
         checker.check_end()
+
+
+def test_paranoid_runs_check_after_every_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault is a kernel entry as a system call is, also where compiled code deals with it alone."""
+    checks: list[None] = []
+    monkeypatch.setattr(Checker, "check", lambda self: checks.append(None))
+    with Session(Options(odf=True, paranoid=True, memory_bytes=128 << 20)) as session:
+        session.start([str(build("odf_counts.c")), "child_exits"])
+        assert session.run() == 0
+        stats = session.stats()
+    assert stats.faults > 512
+    assert len(checks) >= stats.faults
 
 
 def test_paranoid_runs_check_their_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,14 @@ def test_machine_and_kernel_print_nothing(path: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert not calls, f"{path} prints at line {calls}"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "mm"], ids=lambda path: path.name)
+def test_entries_are_stored_in_one_place(path: Path) -> None:
+    """kernel/mm/entries.py asserts the rule of fork on demand; what goes past it is not asserted."""
+    stores = re.findall(r"store64\((?:slot|source|target|entry|entries|pte_slot|pmd_slot|pud_slot|entry_slot)\b.*",
+                        path.read_text())
+    assert path.name == "entries.py" or not stores, f"{path} stores to entries itself: {stores}"
 
 
 def tracked() -> set[str]:

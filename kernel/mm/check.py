@@ -17,25 +17,28 @@ I8  the counters equal the recount
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emu.memory import Reservation
 from emu.paging import ENTRIES
 from kernel.mm import recount
 from kernel.mm.layout import (
+    DIGEST_BYTES,
     FRAME_FREE,
     FRAME_KIND,
+    K_DIGESTS,
     K_FREE_COUNT,
     K_FRESH,
     K_HUGE_FREE_COUNT,
     K_POOL_RESERVED,
-    K_SHARED_CHANGES,
     K_SWAP_FRESH,
     K_TABLE_END,
     K_TABLE_NEXT,
-    K_TABLES_REARMED,
     K_USED,
+    K_WRONG_STORE,
 )
 from kernel.mm.memory import FIRST_FRAME
 
@@ -54,9 +57,18 @@ class Checker:
         self.memory = memory
         self.users = users
         """Called with an address space: the processes that use it, for messages."""
-        self.hashes = np.zeros((0, 2), np.int64)
+        if memory.digests is None:
+            memory.digests = Reservation(memory.total_frames * DIGEST_BYTES)
+            memory.memory.set(K_DIGESTS, memory.digests.address)
+        self.digests = memory.digests.array(np.int64).reshape(-1, DIGEST_BYTES // 8)
+        """For each PTE table its sharers at the last check and a digest of its entries; compiled code forgets the
+        tables that were private since."""
+        self.digests[: memory.memory.get(K_FRESH)] = 0
+        self._tables = Reservation(memory.total_frames * 4)
+        self._pages = Reservation(memory.total_frames * 4)
+        self._slots = Reservation(memory.swap.slots * 4 if memory.swap is not None else 4)
         self.block = np.zeros(recount.SEEN_BYTES // 8, np.int64)
-        self.changes = (0, 0)
+        self.block[:4] = [block.address for block in (self._tables, self._pages, self._slots, memory.digests)]
 
     def check(self) -> None:
         """Recount everything.
@@ -66,18 +78,11 @@ class Checker:
         """
         memory = self.memory
         fresh = memory.memory.get(K_FRESH)
-        if len(self.hashes) < fresh:
-            hashes = np.zeros((2 * fresh, 2), np.int64)
-            hashes[: len(self.hashes)] = self.hashes
-            self.hashes = hashes
-        changes = (memory.memory.get(K_TABLES_REARMED), memory.memory.get(K_SHARED_CHANGES))
-        if changes != self.changes:
-            # Some table was private in between, or pages were swapped out; which ones is not recorded.
-            self.changes = changes
-            self.hashes[:] = 0
-        tables, pages = np.zeros(fresh, np.int32), np.zeros(fresh, np.int32)
-        slots = np.zeros(max(memory.memory.get(K_SWAP_FRESH), 1), np.int32)
-        self.block[:4] = [_address(array) for array in (tables, pages, slots, self.hashes)]
+        self._judge_stores()
+        tables = self._tables.array(np.int32)[:fresh]
+        tables.fill(0)
+        self._pages.array(np.int32)[:fresh].fill(0)
+        self._slots.array(np.int32)[: max(memory.memory.get(K_SWAP_FRESH), 1)].fill(0)
         m, seen = memory.m, _address(self.block)
         for space in memory.spaces.values():
             self._judge(recount.recount_space.call(m, space.mm, seen), space)
@@ -88,7 +93,7 @@ class Checker:
                 recount.recount_cache.call(seen, _address(frames), frames.size)
         self._judge(recount.recount_frames.call(m, FIRST_FRAME, fresh, seen), None)
         # A table that is no longer shared, or gone, starts afresh.
-        self.hashes[:fresh][tables == 0] = 0
+        self.digests[:fresh][tables == 0] = 0
         in_use = int(np.count_nonzero(memory.kind[FIRST_FRAME:fresh] & FRAME_KIND != FRAME_FREE))
         free = (memory.memory.get(K_FREE_COUNT) + ENTRIES * memory.memory.get(K_HUGE_FREE_COUNT)
                 + memory.memory.get(K_TABLE_END) - memory.memory.get(K_TABLE_NEXT))
@@ -117,6 +122,14 @@ class Checker:
             left.append(f"{memory.swap.used_pages} pages in the swap area")
         if left:
             raise InvariantError(f"I7: after the last exit there are still {', '.join(left)}")
+
+    def _judge_stores(self) -> None:
+        """No entry was stored to while its table had sharers (kernel.mm.entries)."""
+        slot = self.memory.memory.get(K_WRONG_STORE)
+        if slot:
+            table, entry = divmod((slot - self.memory.memory.ram.address) >> 3, ENTRIES)
+            raise InvariantError(f"I3: entry {entry} of the table in frame {table:#x} was stored to while it had "
+                                 f"sharers; used by {self._users_of(table)}")
 
     def _judge(self, code: int, space: Any) -> None:
         if code == 0:
@@ -168,8 +181,9 @@ class Checker:
         return "; ".join(found) or "nobody"
 
 
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+def _address(array: Any) -> int:
+    """Of a NumPy array's data; quicker than ``__array_interface__``."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(array))
 
 
 def make_checker(kernel: Any) -> Checker:

@@ -10,6 +10,7 @@ from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_CODE_MAP, M_FLUSH
 from emu.native import copy_bytes, export, hot, load8, load32, load64, store32, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_U, PTE_W, pmd_slot
 from kernel.mm.counts import count_entry
+from kernel.mm.entries import set_entry
 from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, put_frame
 from kernel.mm.huge_fault import hugetlb_fault, leaf_fault
 from kernel.mm.hugepages import page_users
@@ -68,13 +69,13 @@ def cached_frame(m: int, mapping: int, index: int) -> int:
 def _fill_anonymous(m: int, mm: int, table: int, slot: int, flags: int, write: int) -> int:
     """An untouched private page: the zero page for a read, a page of zeros for a write (do_anonymous_page)."""
     if write == 0:
-        store64(slot, (load64(m + K_ZERO) << 12) | page_bits(flags))
+        set_entry(m, slot, (load64(m + K_ZERO) << 12) | page_bits(flags))
         count_entry(m, mm, table, 0, 1)
         return FAULT_DONE
     frame = alloc_frame(m, FRAME_ANON, 1)
     if frame == 0:
         return FAULT_OOM
-    store64(slot, (frame << 12) | page_bits(flags) | PTE_W | PTE_D)
+    set_entry(m, slot, (frame << 12) | page_bits(flags) | PTE_W | PTE_D)
     count_entry(m, mm, table, FRAME_ANON, 1)
     return FAULT_DONE
 
@@ -101,7 +102,7 @@ def _fill_mapped(m: int, mm: int, vma: int, table: int, slot: int, va: int, writ
         if copy == 0:
             return FAULT_OOM
         copy_bytes(frame_address(m, copy), frame_address(m, frame), PAGE_SIZE)
-        store64(slot, (copy << 12) | page_bits(flags) | PTE_W | PTE_D)
+        set_entry(m, slot, (copy << 12) | page_bits(flags) | PTE_W | PTE_D)
         count_entry(m, mm, table, FRAME_ANON, 1)
         store64(m + K_PAGES_COPIED, load64(m + K_PAGES_COPIED) + 1)
         return FAULT_DONE
@@ -109,7 +110,7 @@ def _fill_mapped(m: int, mm: int, vma: int, table: int, slot: int, va: int, writ
     if write:
         bits |= PTE_W | PTE_D
     add_refs(m, frame, 1)
-    store64(slot, (frame << 12) | bits)
+    set_entry(m, slot, (frame << 12) | bits)
     count_entry(m, mm, table, frame_kind(m, frame), 1)
     return FAULT_DONE
 
@@ -119,13 +120,13 @@ def _write_protected(m: int, mm: int, table: int, slot: int, flags: int) -> int:
     """The first store to a page that is mapped read-only (do_wp_page). The table is private by now."""
     pte = load64(slot)
     if flags & VM_SHARED:
-        store64(slot, pte | PTE_W | PTE_D | PTE_A)
+        set_entry(m, slot, pte | PTE_W | PTE_D | PTE_A)
         return FAULT_DONE
     old = (pte & PTE_FRAME) >> 12
     zero = old == load64(m + K_ZERO)
     kind = frame_kind(m, old)
     if not zero and kind == FRAME_ANON and page_users(m, old) == 1:
-        store64(slot, pte | PTE_W | PTE_D | PTE_A)
+        set_entry(m, slot, pte | PTE_W | PTE_D | PTE_A)
         return FAULT_DONE
     new = alloc_frame(m, FRAME_ANON, 1 if zero else 0)
     if new == 0:
@@ -134,7 +135,7 @@ def _write_protected(m: int, mm: int, table: int, slot: int, flags: int) -> int:
         copy_bytes(frame_address(m, new), frame_address(m, old), PAGE_SIZE)
         store64(m + K_PAGES_COPIED, load64(m + K_PAGES_COPIED) + 1)
     executed = load8(load64(m + M_CODE_MAP) + old)
-    store64(slot, (new << 12) | page_bits(flags) | PTE_W | PTE_D)
+    set_entry(m, slot, (new << 12) | page_bits(flags) | PTE_W | PTE_D)
     store64(m + M_FLUSH, 1)
     count_entry(m, mm, table, 0 if zero else kind, -1)
     count_entry(m, mm, table, FRAME_ANON, 1)
@@ -156,7 +157,7 @@ def _fill_swapped(m: int, mm: int, table: int, slot: int, flags: int, write: int
         store64(mm + MM_MAJOR, load64(mm + MM_MAJOR) + 1)
         store64(mm + MM_MINOR, load64(mm + MM_MINOR) - 1)
     frame = swap_in(m, number, spare)
-    store64(slot, (frame << 12) | page_bits(flags) | PTE_D)
+    set_entry(m, slot, (frame << 12) | page_bits(flags) | PTE_D)
     count_entry(m, mm, table, SWAPPED, -1)
     count_entry(m, mm, table, FRAME_ANON, 1)
     if write:

@@ -30,6 +30,7 @@ from emu.paging import (
     pud_slot,
 )
 from kernel.mm.counts import count_entry, count_leaf, count_pmds, count_table
+from kernel.mm.entries import set_entry, set_new_entry, set_shared_entry
 from kernel.mm.frames import add_refs, frame_address, frame_kind
 from kernel.mm.hugepages import add_leaf, is_leaf, leaf_head
 from kernel.mm.layout import (
@@ -72,7 +73,7 @@ def _copy_pages(m: int, parent: int, child: int, source: int, start: int, end: i
             kind = SWAPPED
             if pte & PTE_P:
                 kind = 0 if frame == zero else frame_kind(m, frame)
-            store64(pte_slot(m, load64(target), page), copy_entry(m, slot))
+            set_entry(m, pte_slot(m, load64(target), page), copy_entry(m, slot))
             count_entry(m, child, target, kind, 1)
     store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + ((end - start) >> PAGE_SHIFT))
     return 1
@@ -88,8 +89,8 @@ def _share_table(m: int, child: int, source: int, va: int) -> int:
     table = (pmd & PTE_FRAME) >> 12
     add_refs(m, table, 1)
     # Below a PMD table that is itself shared this takes W from every sharer: they get it back as after any fork.
-    store64(source, pmd)
-    store64(target, pmd)
+    set_shared_entry(m, source, pmd)
+    set_entry(m, target, pmd)
     count_table(m, child, target, table, 1)
     return 1
 
@@ -101,8 +102,8 @@ def _share_leaf(m: int, child: int, source: int, va: int) -> int:
     if target == 0:
         return 0
     pmd = load64(source) & ~PTE_W
-    store64(source, pmd)
-    store64(target, pmd)
+    set_shared_entry(m, source, pmd)
+    set_entry(m, target, pmd)
     add_leaf(m, leaf_head(pmd))
     count_leaf(m, child, target, frame_kind(m, leaf_head(pmd)), 1)
     store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + 1)
@@ -129,8 +130,8 @@ def _share_tables(m: int, child: int, source: int, va: int) -> int:
         else:
             add_refs(m, (pmd & PTE_FRAME) >> 12, 1)
         # Below a PMD table that is itself shared this takes W from every sharer: they get it back as after any fork.
-        store64(entries + i * 8, pmd & ~PTE_W)
-        store64(target + i * 8, pmd & ~PTE_W)
+        set_shared_entry(m, entries + i * 8, pmd & ~PTE_W)
+        set_new_entry(m, target + i * 8, pmd & ~PTE_W)
         shared += 1
     counts = load64(m + K_PMD_COUNTS)
     copy_bytes(counts + new * PC_BYTES, counts + old * PC_BYTES, PC_BYTES)
@@ -151,8 +152,8 @@ def _share_pmds(m: int, child: int, source: int, va: int) -> int:
     pud = load64(source) & ~PTE_W
     frame = (pud & PTE_FRAME) >> 12
     add_refs(m, frame, 1)
-    store64(source, pud)
-    store64(target, pud)
+    set_entry(m, source, pud)
+    set_entry(m, target, pud)
     count_pmds(m, child, frame, 1)
     store64(m + K_TABLES_SHARED, load64(m + K_TABLES_SHARED) + 1)
     store64(m + K_FORK_ENTRIES, load64(m + K_FORK_ENTRIES) + 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from emu.native import copy_bytes, hot, load64, store64
 from emu.paging import ENTRIES, PMD_SIZE, PTE_A, PTE_D, PTE_P, PTE_PS, PTE_U, PTE_W, pmd_slot
 from kernel.mm.counts import count_leaf
+from kernel.mm.entries import set_entry
 from kernel.mm.frames import frame_address
 from kernel.mm.hugepages import (
     alloc_huge,
@@ -58,7 +59,7 @@ def _fill_huge(m: int, mm: int, slot: int, flags: int) -> int:
     head = alloc_huge(m, FRAME_ANON, 1)
     if head == 0:
         return FAULT_OOM
-    store64(slot, (head << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
+    set_entry(m, slot, (head << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
     count_leaf(m, mm, slot, FRAME_ANON, 1)
     store64(m + K_LEAVES_FILLED, load64(m + K_LEAVES_FILLED) + 1)
     return FAULT_DONE
@@ -76,7 +77,7 @@ def _take_from_children(m: int, mm: int, va: int, head: int) -> int:
         slot = make_pmd_slot(m, other, va)
         if slot == 0:
             return 0
-        store64(slot, 0)
+        set_entry(m, slot, 0)
         count_leaf(m, other, slot, FRAME_HUGETLB, -1)
         put_leaf(m, head)
         vma = find_vma(other, va)
@@ -97,10 +98,10 @@ def _copy_hugetlb(m: int, mm: int, slot: int, va: int, flags: int) -> int:
             return FAULT_OOM
         if leaf_refs(m, old) > 1:
             return FAULT_BUS
-        store64(slot, load64(slot) | PTE_W | PTE_D | PTE_A)
+        set_entry(m, slot, load64(slot) | PTE_W | PTE_D | PTE_A)
         return FAULT_DONE
     copy_bytes(frame_address(m, new), frame_address(m, old), PMD_SIZE)
-    store64(slot, (new << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
+    set_entry(m, slot, (new << 12) | page_bits(flags) | PTE_W | PTE_D | PTE_PS)
     put_leaf(m, old)
     store64(m + K_PAGES_COPIED, load64(m + K_PAGES_COPIED) + ENTRIES)
     # Code may have run from any of the 512 frames.
@@ -121,12 +122,12 @@ def hugetlb_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
             return FAULT_BUS
         pmd = (head << 12) | page_bits(flags) | PTE_PS
         count_leaf(m, mm, slot, FRAME_HUGETLB, 1)
-        store64(slot, pmd)
+        set_entry(m, slot, pmd)
     if write == 0:
         return FAULT_DONE
     if leaf_refs(m, leaf_head(pmd)) > 1:
         return _copy_hugetlb(m, mm, slot, va, flags)
-    store64(slot, pmd | PTE_W | PTE_D | PTE_A)
+    set_entry(m, slot, pmd | PTE_W | PTE_D | PTE_A)
     return FAULT_DONE
 
 
@@ -154,7 +155,7 @@ def leaf_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
                 return FAULT_OOM
             # A PMD table that had to be copied has given the page a second leaf.
             if leaf_is_sole(m, leaf_head(pmd)):
-                store64(slot, pmd | PTE_W | PTE_D | PTE_A)
+                set_entry(m, slot, pmd | PTE_W | PTE_D | PTE_A)
                 return FAULT_DONE
         return -1
     if pmd == 0 and write and _wants_huge(m, mm, flags) and load64(vma + V_MAPPING) == 0 and (

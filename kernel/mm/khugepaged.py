@@ -6,6 +6,7 @@ from emu.layout import M_FLUSH
 from emu.native import copy_bytes, export, load64, store64
 from emu.paging import ENTRIES, PAGE_SHIFT, PAGE_SIZE, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_W, pmd_slot
 from kernel.mm.counts import count_leaf, count_table
+from kernel.mm.entries import set_entry
 from kernel.mm.frames import frame_address, free_frame, put_frame
 from kernel.mm.hugepages import alloc_huge, is_leaf
 from kernel.mm.layout import FRAME_ANON, K_ZERO, MM_ROOT, VM_WRITE
@@ -48,7 +49,7 @@ def collapse(m: int, mm: int, base: int, flags: int) -> int:
             put_frame(m, frame)
     free_frame(m, table)
     writable = PTE_W if flags & VM_WRITE else 0
-    store64(slot, (head << PAGE_SHIFT) | page_bits(flags) | writable | PTE_D | PTE_PS)
+    set_entry(m, slot, (head << PAGE_SHIFT) | page_bits(flags) | writable | PTE_D | PTE_PS)
     count_leaf(m, mm, slot, FRAME_ANON, 1)
     store64(m + M_FLUSH, 1)
     return COLLAPSED

@@ -57,10 +57,15 @@ K_FRAME_SLOT = M_KERNEL + 35 * 8
 K_SWAP_FREE, K_SWAP_FREE_COUNT, K_SWAP_FRESH, K_SWAP_USED = (M_KERNEL + n * 8 for n in range(36, 40))
 #: Set in an entry that is not present: bits 12… name the slot that holds its page.
 PTE_SWAP = 1 << 9
-#: Pages written to and read from the swap area; entries that became swap entries or were discarded while shared.
-K_SWAP_OUTS, K_SWAP_INS, K_SHARED_CHANGES = (M_KERNEL + n * 8 for n in range(40, 43))
+#: Pages written to and read from the swap area.
+K_SWAP_OUTS, K_SWAP_INS = M_KERNEL + 40 * 8, M_KERNEL + 41 * 8
 #: The scan's round, and a stamp that tells PMD tables apart that several address spaces point at.
 K_SCAN_ROUND, K_STAMP = M_KERNEL + 43 * 8, M_KERNEL + 44 * 8
+#: The entry whose table had sharers when it was stored to (0: none, as it must be): see entries.py.
+K_WRONG_STORE = M_KERNEL + 42 * 8
+#: The checker's notes on PTE tables, DIGEST_BYTES a frame (0: nobody checks).
+K_DIGESTS = M_KERNEL + 48 * 8
+DIGEST_BYTES = 16
 
 # -- kinds of frames -------------------------------------------------------------------------------------------------
 (FRAME_FREE, FRAME_ANON, FRAME_FILE, FRAME_SHMEM, SWAPPED, FRAME_PTE_TABLE, FRAME_UPPER_TABLE, FRAME_RESERVED,

@@ -102,6 +102,8 @@ class KernelMemory:
         self._space_blocks = self._tables[K_SPACES].array(np.int64)
         self._space_rows: list[AddressSpace] = []
         self.swap: Swap | None = None
+        self.digests: Reservation | None = None
+        """The checker's notes on tables (kernel.mm.check)."""
         self.pool_pages = 0
         """2 MiB pages set apart for MAP_HUGETLB (vm.nr_hugepages)."""
         self.anonymous_names: list[bytes] = [b""]

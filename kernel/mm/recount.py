@@ -26,6 +26,7 @@ from kernel.mm.counts import table_counts
 from kernel.mm.frames import frame_kind, frame_refs
 from kernel.mm.hugepages import is_leaf, leaf_head, leaf_refs, page_users
 from kernel.mm.layout import (
+    DIGEST_BYTES,
     FRAME_ANON,
     FRAME_FILE,
     FRAME_HUGE,
@@ -121,7 +122,7 @@ def _scan_table(m: int, table: int, seen: int) -> int:
             or load16(counts + 6) != swapped or load16(counts + TC_ENTRIES) != present):
         return _report(seen, table, present, load16(counts + TC_ENTRIES), BAD_TABLE_COUNTS)
     # Slot 0: sharers at the last check, slot 1: digest then. Both shared: nothing but A and W may have changed.
-    hashes = load64(seen + SEEN_HASHES) + table * 16
+    hashes = load64(seen + SEEN_HASHES) + table * DIGEST_BYTES
     shared = frame_refs(m, table)
     if shared > 1 and load64(hashes) > 1 and load64(hashes + 8) != digest:
         return _report(seen, table, shared, 0, BAD_CHANGED)
@@ -144,12 +145,19 @@ def _inside_vmas(m: int, mm: int, pmd: int, base: int, seen: int) -> int:
         if _in_some_vma(mm, base, base + PMD_SIZE):
             return 0
         return _report(seen, leaf_head(pmd), 0, base, BAD_OUTSIDE)
+    if _in_some_vma(mm, base, base + PMD_SIZE):
+        return 0
     table = (pmd & PTE_FRAME) >> 12
+    # The table's own count is right: _scan_table has been here.
+    left = load16(table_counts(m, table) + TC_ENTRIES)
     vma = find_vma(mm, base)
     last = load64(mm + MM_VMAS) + load64(mm + MM_VMA_COUNT) * V_BYTES
     entries = load64(m + M_RAM) + (table << 12)
     for i in range(ENTRIES):
+        if left == 0:
+            break
         if load64(entries + i * 8):
+            left -= 1
             va = base + i * PAGE_SIZE
             while vma and load64(vma + V_END) <= va:
                 vma = vma + V_BYTES if vma + V_BYTES < last else 0
@@ -254,8 +262,12 @@ def _writable_leaf(m: int, pmd: int, va: int, seen: int) -> int:
 @hot
 def _writable_pages(m: int, pmd: int, seen: int) -> int:
     entries = load64(m + M_RAM) + (pmd & PTE_FRAME)
+    left = load16(table_counts(m, (pmd & PTE_FRAME) >> 12) + TC_ENTRIES)
     for i in range(ENTRIES):
+        if left == 0:
+            break
         pte = load64(entries + i * 8)
+        left -= pte != 0
         if pte & PTE_P and pte & PTE_W:
             frame = (pte & PTE_FRAME) >> 12
             shared = frame_kind(m, frame) == FRAME_ANON and (

@@ -6,6 +6,7 @@ from emu.layout import M_FLUSH
 from emu.native import export, hot, load64, store64
 from emu.paging import PAGE_SIZE, PMD_SIZE, PTE_FRAME, PTE_P, pmd_slot
 from kernel.mm.counts import count_entry, count_leaf
+from kernel.mm.entries import set_entry
 from kernel.mm.frames import frame_kind, frame_refs
 from kernel.mm.hugepages import is_leaf, leaf_head
 from kernel.mm.layout import MM_ROOT, SWAPPED
@@ -59,9 +60,9 @@ def _move_leaf(m: int, mm: int, source: int, target: int) -> None:
     """The leaf at the PMD entry ``source`` goes to ``target``; both PMD tables are private."""
     pmd = load64(source)
     kind = frame_kind(m, leaf_head(pmd))
-    store64(source, 0)
+    set_entry(m, source, 0)
     count_leaf(m, mm, source, kind, -1)
-    store64(target, pmd)
+    set_entry(m, target, pmd)
     count_leaf(m, mm, target, kind, 1)
 
 
@@ -84,8 +85,8 @@ def move_range(m: int, mm: int, old: int, new: int, size: int) -> int:
                 target = own_table(m, mm, page - old + new)
                 kind = frame_kind(m, (pte & PTE_FRAME) >> 12) if pte & PTE_P else SWAPPED
                 count_entry(m, mm, source, kind, -1)
-                store64(slot, 0)
-                store64(pte_slot(m, load64(target), page - old + new), pte)
+                set_entry(m, slot, 0)
+                set_entry(m, pte_slot(m, load64(target), page - old + new), pte)
                 count_entry(m, mm, target, kind, 1)
         free_table_if_empty(m, mm, source)
         va = next_table(m, root, base + PMD_SIZE, old + size)

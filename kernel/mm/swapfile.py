@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from emu.native import copy_bytes, export, hot, load32, load64, store32, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_FRAME
+from kernel.mm.entries import set_shared_entry
 from kernel.mm.frames import add_refs, frame_address, frame_refs, put_frame
 from kernel.mm.hugepages import page_users
 from kernel.mm.layout import (
@@ -126,7 +127,7 @@ def swap_out(m: int, slot: int, frame: int) -> int:
         store64(m + K_SWAP_OUTS, load64(m + K_SWAP_OUTS) + 1)
         if page_users(m, frame) > 1:
             _cache(m, number, frame)
-    store64(slot, (number << PAGE_SHIFT) | PTE_SWAP)
+    set_shared_entry(m, slot, (number << PAGE_SHIFT) | PTE_SWAP)
     put_frame(m, frame)
     if cached_page(m, number) and page_users(m, frame) == 1:
         drop_cached(m, number)

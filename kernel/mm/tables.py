@@ -30,6 +30,7 @@ from emu.paging import (
     pud_slot,
 )
 from kernel.mm.counts import count_leaf, count_table, table_counts
+from kernel.mm.entries import forget_digest, set_entry, set_new_entry, set_shared_entry
 from kernel.mm.frames import add_refs, alloc_frame, frame_address, frame_kind, frame_refs, free_frame
 from kernel.mm.hugepages import add_leaf, is_leaf, leaf_head, put_leaf
 from kernel.mm.layout import (
@@ -61,7 +62,7 @@ def _descend(m: int, mm: int, slot: int) -> int:
         if frame == 0:
             return 0
         entry = (frame << 12) | TABLE_BITS
-        store64(slot, entry)
+        set_entry(m, slot, entry)
         store64(mm + MM_UPPER, load64(mm + MM_UPPER) + 1)
     return load64(m + M_RAM) + (entry & PTE_FRAME)
 
@@ -85,12 +86,12 @@ def _unshare_pmds(m: int, slot: int) -> int:
             else:
                 add_refs(m, (pmd & PTE_FRAME) >> 12, 1)
             pmd &= ~PTE_W
-            store64(source + i * 8, pmd)
-        store64(target + i * 8, pmd)
+            set_shared_entry(m, source + i * 8, pmd)
+        set_new_entry(m, target + i * 8, pmd)
     counts = load64(m + K_PMD_COUNTS)
     copy_bytes(counts + new * PC_BYTES, counts + old * PC_BYTES, PC_BYTES)
     add_refs(m, old, -1)
-    store64(slot, (new << 12) | TABLE_BITS)
+    set_entry(m, slot, (new << 12) | TABLE_BITS)
     store64(m + K_PMDS_COPIED, load64(m + K_PMDS_COPIED) + 1)
     return 1
 
@@ -120,7 +121,7 @@ def make_pmd_slot(m: int, mm: int, va: int) -> int:
         if _unshare_pmds(m, slot) == 0:
             return 0
     elif pud & PTE_W == 0:
-        store64(slot, pud | PTE_W)
+        set_entry(m, slot, pud | PTE_W)
         store64(m + K_TABLES_REARMED, load64(m + K_TABLES_REARMED) + 1)
     return entry_slot(load64(m + M_RAM) + (load64(slot) & PTE_FRAME), va, PMD_SHIFT)
 
@@ -169,7 +170,7 @@ def copy_entry(m: int, slot: int) -> int:
     add_refs(m, frame, 1)
     if pte & PTE_W and frame_kind(m, frame) == FRAME_ANON:
         pte &= ~PTE_W
-        store64(slot, pte)
+        set_shared_entry(m, slot, pte)
     return pte
 
 
@@ -189,19 +190,19 @@ def unshare(m: int, slot: int) -> int:
         pte = load64(source + i * 8)
         if pte != 0:
             pte = copy_entry(m, source + i * 8)
-        store64(target + i * 8, pte)
+        set_new_entry(m, target + i * 8, pte)
     counts = load64(m + K_COUNTS)
     copy_bytes(counts + new * TC_BYTES, counts + old * TC_BYTES, TC_BYTES)
     add_refs(m, old, -1)
-    store64(slot, (new << 12) | TABLE_BITS)
+    set_entry(m, slot, (new << 12) | TABLE_BITS)
     store64(m + K_TABLES_COPIED, load64(m + K_TABLES_COPIED) + 1)
     return target
 
 
 @hot
 def split_leaf(m: int, mm: int, slot: int) -> int:
-    """Put a table of 512 entries in the place of the leaf at ``slot``, whose PMD table is private: 1, or 0 if out of
-    frames.
+    """Put a table of 512 entries in the place of the leaf at ``slot``: 1, or 0 if out of frames. Where the PMD table is
+    shared the caller counts that for the other sharers.
 
     The other mappers of the 2 MiB page keep their leaves (__split_huge_pmd). W stays where the leaf had it: the page
     was this one's alone, and a part of it is no more shared than the whole.
@@ -214,13 +215,13 @@ def split_leaf(m: int, mm: int, slot: int) -> int:
     entries, bits = frame_address(m, table), pmd & ~(PTE_FRAME | PTE_PS)
     for i in range(ENTRIES):
         add_refs(m, head + i, 1)
-        store64(entries + i * 8, ((head + i) << 12) | bits)
+        set_new_entry(m, entries + i * 8, ((head + i) << 12) | bits)
     counts = table_counts(m, table)
     fill_bytes(counts, 0, TC_BYTES)
     store16(counts, ENTRIES)
     store16(counts + TC_ENTRIES, ENTRIES)
     count_leaf(m, mm, slot, FRAME_ANON, -1)
-    store64(slot, (table << 12) | TABLE_BITS)
+    set_shared_entry(m, slot, (table << 12) | TABLE_BITS)
     count_table(m, mm, slot, table, 1)
     put_leaf(m, head)
     store64(m + K_LEAVES_SPLIT, load64(m + K_LEAVES_SPLIT) + 1)
@@ -244,7 +245,7 @@ def own_table(m: int, mm: int, va: int) -> int:
         if frame == 0:
             return 0
         fill_bytes(table_counts(m, frame), 0, TC_BYTES)
-        store64(slot, (frame << 12) | TABLE_BITS)
+        set_entry(m, slot, (frame << 12) | TABLE_BITS)
         count_table(m, mm, slot, frame, 1)
         return slot
     if pmd & PTE_PS:
@@ -253,7 +254,8 @@ def own_table(m: int, mm: int, va: int) -> int:
     if frame_refs(m, frame) > 1:
         return slot if unshare(m, slot) else 0
     if pmd & PTE_W == 0:
-        store64(slot, pmd | PTE_W)
+        set_entry(m, slot, pmd | PTE_W)
+        forget_digest(m, frame)
         store64(m + K_TABLES_REARMED, load64(m + K_TABLES_REARMED) + 1)
     return slot
 
@@ -306,7 +308,7 @@ def free_table_if_empty(m: int, mm: int, slot: int) -> None:
     table = (load64(slot) & PTE_FRAME) >> 12
     if load16(table_counts(m, table) + TC_ENTRIES) == 0:
         count_table(m, mm, slot, table, -1)
-        store64(slot, 0)
+        set_entry(m, slot, 0)
         free_frame(m, table)
         store64(m + M_FLUSH, 1)
 

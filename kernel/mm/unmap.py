@@ -19,6 +19,7 @@ from emu.paging import (
     pud_slot,
 )
 from kernel.mm.counts import count_entry, count_leaf, count_pmds, count_table
+from kernel.mm.entries import set_entry
 from kernel.mm.frames import (
     add_refs,
     frame_address,
@@ -57,7 +58,7 @@ def _zap_entry(m: int, mm: int, table: int, slot: int) -> None:
     """Clear one entry of the private table behind the PMD entry ``table``; a cache page keeps its Dirty bit."""
     pte = load64(slot)
     frame = (pte & PTE_FRAME) >> 12
-    store64(slot, 0)
+    set_entry(m, slot, 0)
     if pte & PTE_P == 0:
         count_entry(m, mm, table, SWAPPED, -1)
         swap_put(m, entry_slot_number(pte))
@@ -95,7 +96,7 @@ def _put_table(m: int, table: int) -> None:
 def _drop_table(m: int, mm: int, slot: int) -> None:
     """Clear a PMD entry that points at a table."""
     table = (load64(slot) & PTE_FRAME) >> 12
-    store64(slot, 0)
+    set_entry(m, slot, 0)
     count_table(m, mm, slot, table, -1)
     _put_table(m, table)
 
@@ -104,7 +105,7 @@ def _drop_table(m: int, mm: int, slot: int) -> None:
 def _drop_leaf(m: int, mm: int, slot: int) -> None:
     """Clear a PMD entry that maps 2 MiB itself."""
     head = leaf_head(load64(slot))
-    store64(slot, 0)
+    set_entry(m, slot, 0)
     count_leaf(m, mm, slot, frame_kind(m, head), -1)
     put_leaf(m, head)
 
@@ -113,7 +114,7 @@ def _drop_leaf(m: int, mm: int, slot: int) -> None:
 def _drop_pmds(m: int, mm: int, slot: int) -> None:
     """Clear a PUD entry: a shared PMD table loses a sharer and no entry is looked at, a private one goes with all."""
     frame = (load64(slot) & PTE_FRAME) >> 12
-    store64(slot, 0)
+    set_entry(m, slot, 0)
     count_pmds(m, mm, frame, -1)
     if add_refs(m, frame, -1) > 0:
         return
@@ -194,11 +195,11 @@ def _advise_entry(m: int, mm: int, table: int, slot: int, action: int) -> None:
     if is_cache_frame(m, frame):
         if action == CLEAN and pte & PTE_D:
             mark_dirty(m, frame)
-            store64(slot, pte & ~(PTE_D | PTE_W))
+            set_entry(m, slot, pte & ~(PTE_D | PTE_W))
         elif action == ZAP_CACHE:
             _zap_entry(m, mm, table, slot)
     elif action == LAZY_FREE and frame_kind(m, frame) == FRAME_ANON:
-        store64(slot, pte & ~PTE_D)
+        set_entry(m, slot, pte & ~PTE_D)
 
 
 @export("i64(i64,i64,i64,i64,i64)")
@@ -218,7 +219,7 @@ def advise_range(m: int, mm: int, start: int, end: int, action: int) -> int:
         slot = pmd_slot(m, root, va)
         if is_leaf(load64(slot)):
             if action == LAZY_FREE:
-                store64(slot, load64(slot) & ~PTE_D)
+                set_entry(m, slot, load64(slot) & ~PTE_D)
         else:
             for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
                 entry = pte_slot(m, load64(slot), page)

@@ -10,6 +10,7 @@ from emu.hooks import mark_stale
 from emu.layout import ACCESS_READ, ACCESS_WRITE, M_FLUSH, M_RAM
 from emu.native import copy_bytes, export, hot, load8, load64, store8, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_U, frame_behind, walk_from
+from kernel.mm.entries import set_shared_entry
 from kernel.mm.fault import handle_fault
 from kernel.mm.layout import FAULT_DONE, FAULT_MAPERR, FAULT_RESTART, K_COPY_CODE, K_COPY_VA, MM_ROOT
 
@@ -29,7 +30,7 @@ def _translate(m: int, mm: int, va: int, access: int) -> int:
             return -1
         bits |= PTE_D
     if bits != pte:
-        store64(slot, bits)
+        set_shared_entry(m, slot, bits)
     return (frame_behind(pte, va) << PAGE_SHIFT) | (va & (PAGE_SIZE - 1))
 
 

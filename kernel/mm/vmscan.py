@@ -20,13 +20,13 @@ from emu.paging import (
     pmd_slot,
 )
 from kernel.mm.counts import pmd_counts, table_counts
+from kernel.mm.entries import forget_digest, set_entry, set_shared_entry
 from kernel.mm.frames import frame_kind, frame_refs, put_frame
 from kernel.mm.hugepages import is_leaf, leaf_head, leaf_is_sole, page_users
 from kernel.mm.layout import (
     FRAME_ANON,
     FRAME_HUGETLB,
     K_SCAN_ROUND,
-    K_SHARED_CHANGES,
     K_SPACE_COUNT,
     K_SPACES,
     K_STAMP,
@@ -119,7 +119,7 @@ def _let_go(m: int, slot: int) -> int:
     frame = (pte & PTE_FRAME) >> 12
     if pte & PTE_D == 0:
         # MADV_FREE: nobody has stored to it since.
-        store64(slot, 0)
+        set_shared_entry(m, slot, 0)
         put_frame(m, frame)
         return DROPPED
     return SWAPPED_OUT if load64(m + K_SWAP_SLOTS) and swap_out(m, slot, frame) else AREA_FULL
@@ -144,7 +144,7 @@ def _scan_table(m: int, table: int, base: int, want: int) -> int:
         if frame == zero or frame_kind(m, frame) != FRAME_ANON:
             continue
         if pte & PTE_A:
-            store64(slot, pte & ~PTE_A)
+            set_shared_entry(m, slot, pte & ~PTE_A)
             continue
         left = _let_go(m, slot)
         if left == AREA_FULL:
@@ -154,8 +154,7 @@ def _scan_table(m: int, table: int, base: int, want: int) -> int:
         dropped += left == DROPPED
     if swapped or dropped:
         _count_for_all(m, base, table, swapped, dropped)
-        if frame_refs(m, table) > 1:
-            store64(m + K_SHARED_CHANGES, load64(m + K_SHARED_CHANGES) + 1)
+        forget_digest(m, table)
     freed = used - load64(m + K_USED)
     return -1 if full and freed == 0 else freed
 
@@ -170,7 +169,7 @@ def _scan_leaf(m: int, mm: int, slot: int, base: int) -> bool:
     if frame_kind(m, leaf_head(pmd)) == FRAME_HUGETLB:
         return False
     if pmd & PTE_A:
-        store64(slot, pmd & ~PTE_A)
+        set_shared_entry(m, slot, pmd & ~PTE_A)
         return False
     if split_leaf(m, mm, slot) == 0:
         return False
@@ -232,7 +231,7 @@ def _age_table(m: int, pmd: int, base: int, start: int, end: int, out: int) -> N
         if page_users(m, frame) != 1:
             continue
         if not out:
-            store64(slot, pte & ~PTE_A)
+            set_entry(m, slot, pte & ~PTE_A)
         else:
             left = _let_go(m, slot)
             swapped += left == SWAPPED_OUT
@@ -257,7 +256,7 @@ def age_range(m: int, mm: int, start: int, end: int, out: int) -> int:
             inside = start <= base and base + PMD_SIZE <= end
             if mine and leaf_is_sole(m, leaf_head(load64(slot))):
                 if inside and not out:
-                    store64(slot, load64(slot) & ~PTE_A)
+                    set_entry(m, slot, load64(slot) & ~PTE_A)
                 else:
                     own_table(m, mm, va)
         if mine and not is_leaf(load64(slot)) and frame_refs(m, (load64(slot) & PTE_FRAME) >> 12) == 1:

@@ -19,6 +19,7 @@ from emu.layout import (
     STOP_BREAK,
     STOP_EXCEPTION,
     STOP_FAULT,
+    STOP_FAULTED,
     STOP_INVALID,
     STOP_NONE,
     STOP_SYSCALL,
@@ -231,7 +232,7 @@ class Scheduler:
                         rseq.preempted(task)
                 elif self.posted or self.ended:
                     self._interrupted = True
-            else:
+            elif stop != STOP_FAULTED:
                 self._trap(task, stop)
             if self.after_entry is not None:
                 self.after_entry()
