@@ -8,27 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from guest.bench import experiment_command, experiment_report, plot
+from guest.bench import experiment_command, experiment_report, fuzz_runs, plot
 from guest.bench.access import AccessExperiment
-from guest.bench.experiment import (
-    CLASSIC,
-    CONTESTANTS,
-    FORKYARD,
-    HOST,
-    ODF1,
-    ODF2,
-    OURS,
-    SESSIONS,
-    Run,
-    digits,
-    duration,
-    size_text,
-)
+from guest.bench.contestants import ALL, CLASSIC, FORKYARD, HOST, ODF1, ODF2, OURS, SESSIONS
+from guest.bench.experiment import Run
 from guest.bench.experiment_command import Show, run_experiment
 from guest.bench.fault import FaultExperiment
+from guest.bench.figures import digits, duration, size_text
 from guest.bench.fork import BARE, ForkExperiment
+from guest.bench.fuzz import ACCOUNT, TINY, FuzzExperiment, FuzzRun
 from guest.bench.measure import MeasureError, Outcome, observe
 from guest.bench.server import ServerExperiment
+from guest.build import build
 
 
 def marks(experiment: object) -> dict[str, tuple[str, bool]]:
@@ -39,7 +30,7 @@ def filled_fork() -> ForkExperiment:
     fork = ForkExperiment()
     for row, classic, odf1, odf2, host in ((BARE, 0.1, 0.1, 0.1, 0.02), ("1 GiB", 1.6, 0.15, 0.12, 7.0),
                                            ("50 GiB", 100.1, 1.1, 0.2, None)):
-        for contestant, ms in zip(CONTESTANTS, (classic, odf1, odf2, host), strict=True):
+        for contestant, ms in zip(ALL, (classic, odf1, odf2, host), strict=True):
             if ms is not None:
                 fork.add(row, contestant, [ms * 1e6, ms * 1e6, ms * 3e6])
     return fork
@@ -77,7 +68,7 @@ def test_worst_table_is_not_the_host_interrupting() -> None:
     rounds = [[1.0, 9.0], [50.0, 9.0], [1.0, 9.0], [1.0, 70.0], [1.0, 9.0]]
     values = [value * 1e3 for pair in rounds for value in pair]
     outcome = Outcome(dict.fromkeys(("read", "write", "next", "again", "after"), values))
-    for contestant in CONTESTANTS:
+    for contestant in ALL:
         run = Run("4 MiB", contestant, "", (), 0, 0)
         fault.take(run, outcome)
     assert fault.worst("write", ODF1) == 9e3
@@ -108,6 +99,36 @@ def test_marks_of_server() -> None:
         "runs at 7 MiB, odf 1 against classic": ("-20.0%", False)}
     rates = {tuple(row[:2]): row[2] for row in server.grids()[0].rows}
     assert rates["1078 MiB", "16"] == "500"
+
+
+def test_page_table_work_is_beyond_the_best_bare_call() -> None:
+    fork = ForkExperiment()
+    fork.add(BARE, ODF1, [400e3, 90e3, 500e3])
+    fork.add("50 GiB", ODF1, [190e3])
+    assert fork.work("50 GiB", ODF1) == 100e3
+    assert "less the best one" in experiment_report.markdown(fork)
+
+
+def test_the_stages_of_a_fuzzed_run_add_up() -> None:
+    fuzz = FuzzExperiment()
+    run = FuzzRun(TINY, ODF1, "", (), 0, 0, ACCOUNT)
+    stages = ("input_ns", "fork_ns", "guest_ns", "kernel_ns", "exit_ns", "protocol_ns")
+    # The medians of the stages come from different rounds.
+    for round_ns in ((1e3, 2e3, 30e3, 4e3, 5e3, 6e3), (9e3, 9e3, 10e3, 1e3, 1e3, 1e3), (5e3, 5e3, 5e3, 5e3, 5e3, 5e3)):
+        counts = dict.fromkeys(("faults", "pages", "tables", "first"), 1.0)
+        values = {**dict(zip(stages, round_ns, strict=True)), **counts}
+        fuzz.take(run, Outcome({name: [value] for name, value in values.items()}))
+    row = next(row for row in fuzz.grids()[1].rows if row[0] == TINY)
+    assert row[2:9] == ["9", "9", "10", "1", "1", "1", "31"]
+
+
+def test_the_account_is_of_one_launcher() -> None:
+    program = str(build("fuzz_tiny"))
+    account = fuzz_runs.account(fuzz_runs.Target((program, "@@"), b"a few words\n", 256 << 20), "odf")
+    assert all(values[0] > 0 for values in account.values()), account
+    assert account["pages"][0] <= account["faults"][0]
+    with pytest.raises(MeasureError, match="not a program"):
+        fuzz_runs.account(fuzz_runs.Target(("/dev/null/not a program",), b"", 256 << 20), "odf")
 
 
 def test_json_and_markdown_say_the_same() -> None:
@@ -142,7 +163,7 @@ def test_no_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     status = run_experiment(ForkExperiment(), 1, Show(picture=str(tmp_path / "fork.svg")))
     assert status == 2
-    assert capfd.readouterr().err == "forkyard: --plot needs matplotlib: pip install matplotlib, or 'forkyard[plot]'\n"
+    assert capfd.readouterr().err == "forkyard: --plot needs matplotlib: pip install matplotlib, or -e '.[plot]'\n"
     with pytest.raises(plot.PlotError, match="nothing was measured"):
         monkeypatch.undo()
         plot.draw(ForkExperiment(), str(tmp_path / "fork.svg"))

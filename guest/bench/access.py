@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from guest.bench.experiment import (
-    CLASSIC,
-    FORKYARD,
-    HEADINGS,
-    HOST,
-    ODF1,
-    ODF2,
-    OURS,
-    Experiment,
-    Grid,
-    Mark,
-    Panel,
-    Run,
-    duration,
-    size_text,
-)
+from guest.bench import contestants as who
+from guest.bench import figures
+from guest.bench.experiment import Experiment, Run
+from guest.bench.figures import Grid, Mark, Panel
 from guest.bench.measure import Outcome
 
 SIZE_MIB = 256
@@ -41,19 +29,20 @@ class AccessExperiment(Experiment):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return f"Fork of {size_text(self.mib)}, and the child touches a part of it, one word a page"
+        return f"Fork of {figures.size_text(self.mib)}, and the child touches a part of it, one word a page"
 
     def runs(self) -> list[Run]:
-        return [Run(size_text(self.mib), who, "bench_forkaccess",
+        return [Run(figures.size_text(self.mib), one, "bench_forkaccess",
                     (str(self.mib), str(_ROUNDS), str(STEPS), ",".join(map(str, READS)), ",".join(kinds)),
                     (self.mib << 20) * 9 // 4 + (256 << 20), (self.mib << 20) * 2)
-                for who, kinds in ((FORKYARD, OURS), (HOST, (HOST,)))]
+                for one, kinds in ((who.FORKYARD, who.OURS), (who.HOST, (who.HOST,)))]
 
     def take(self, run: Run, outcome: Outcome) -> str:
         self.add_all(outcome.values)
         whole = f"{READS[-1]}/{STEPS}"
-        return "all of it written " + ", ".join(f"{name.partition(':')[0]} {duration(min(values))}" for name, values
-                                                in outcome.values.items() if name.endswith(f":{whole}"))
+        return "all of it written " + ", ".join(
+            f"{name.partition(':')[0]} {figures.duration(min(values))}" for name, values in outcome.values.items()
+            if name.endswith(f":{whole}"))
 
     def grids(self) -> list[Grid]:
         grids = []
@@ -61,21 +50,21 @@ class AccessExperiment(Experiment):
             rows = []
             for step in range(STEPS + 1):
                 row = f"{reads}/{step}"
-                slower = [self.slower(row, contestant) for contestant in (ODF1, ODF2)]
-                rows.append([f"{100 * step // STEPS} %", *self.cells(row, duration),
+                slower = [self.slower(row, contestant) for contestant in who.ON_DEMAND]
+                rows.append([f"{100 * step // STEPS} %", *self.cells(row, figures.duration),
                              *("" if part is None else f"{part:+.1%}" for part in slower)])
-            grids.append(Grid(f"{self.title}: {_mix(reads)}",
-                              ("touched", *HEADINGS.values(), "odf 1 to classic", "odf 2 to classic"), rows))
+            grids.append(self.table(f"{self.title}: {_mix(reads)}", ("touched",), rows, "odf 1 to classic",
+                                    "odf 2 to classic"))
         return grids
 
     def slower(self, row: str, contestant: str) -> float | None:
         """By what part on demand takes longer than classic there; negative: less."""
-        times = self.turns(row, contestant, CLASSIC)
+        times = self.turns(row, contestant, who.CLASSIC)
         return None if times is None else times - 1
 
     def marks(self) -> list[Mark]:
         marks = []
-        for contestant in (ODF1, ODF2):
+        for contestant in who.ON_DEMAND:
             parts = {row: part for row, name in self.times if name == contestant
                      and (part := self.slower(row, contestant)) is not None}
             if parts:

@@ -1,28 +1,16 @@
-"""What the four experiments on fork have in common: contestants, a schedule of runs, tables, marks and pictures."""
+"""What the experiments on fork have in common: a schedule of runs, the values they gave, and tables made of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from guest.bench import contestants as who
+from guest.bench.figures import Grid, Mark, Panel, Series
 from guest.bench.measure import Outcome, Times, observe
-
-CLASSIC, ODF1, ODF2, HOST = "classic", "odf 1", "odf 2", "host"
-#: Who takes part, and as what session; None is the host itself.
-CONTESTANTS: dict[str, dict[str, Any] | None] = {
-    CLASSIC: {}, ODF1: {"odf": True}, ODF2: {"odf": True, "odf_level": 2}, HOST: None}
-#: One session in which the program itself switches between the kinds of fork.
-FORKYARD = "Forkyard"
-#: Session options by who runs; None is the host itself.
-SESSIONS: dict[str, dict[str, Any] | None] = {**CONTESTANTS, FORKYARD: {}}
-OURS = (CLASSIC, ODF1, ODF2)
-HEADINGS = {CLASSIC: "classic fork", ODF1: "on demand, level 1", ODF2: "on demand, level 2", HOST: "host's own fork"}
-PAPER_CLASSIC, PAPER_ODF = "paper: fork", "paper: on demand"
-#: The first column of a table of marks.
-MARK_HEADINGS = ("figure", "measured", "to reach")
 
 
 @dataclass(frozen=True)
@@ -42,55 +30,6 @@ class Run:
     @property
     def label(self) -> str:
         return f"{self.row}, {self.contestant}"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A figure to reach."""
-
-    figure: str
-    measured: str
-    target: str
-    reached: bool
-
-    @property
-    def cells(self) -> list[str]:
-        return [self.figure, self.measured, f"{self.target} {'✓' if self.reached else '✗'}"]
-
-
-@dataclass(frozen=True)
-class Series:
-    """A line (or the bars of one colour) of a picture; ``name`` is a contestant's or a PAPER_ name."""
-
-    name: str
-    xs: list[float]
-    ys: list[float]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes."""
-
-    title: str
-    x_label: str
-    y_label: str
-    series: list[Series]
-    log_x: bool = False
-    log_y: bool = False
-    ticks: dict[float, str] = field(default_factory=dict)
-    """Labels on the x axis; default: numbers."""
-    bars: bool = False
-    ends: bool = False
-    """Show the value of the last point of each line."""
 
 
 class Experiment(ABC):
@@ -116,7 +55,7 @@ class Experiment(ABC):
         Raises:
             MeasureError: it failed, or took longer than ``limit_s`` seconds.
         """
-        options = SESSIONS[run.contestant]
+        options = who.SESSIONS[run.contestant]
         if options is not None:
             options = {**options, "memory_bytes": run.memory_bytes}
         return observe(options, run.program, run.args, limit_s)
@@ -168,42 +107,19 @@ class Experiment(ABC):
 
     def cells(self, row: str, show: Callable[[float], str]) -> list[str]:
         """One cell a contestant."""
-        values = [self.value(row, contestant) for contestant in CONTESTANTS]
+        values = [self.value(row, contestant) for contestant in who.ALL]
         return ["" if value is None else show(value) for value in values]
 
     def series(self, points: Sequence[tuple[float, str]], scale: Callable[[float], float]) -> list[Series]:
         """One line a contestant over (x, row)."""
         lines = []
-        for contestant in CONTESTANTS:
+        for contestant in who.ALL:
             found = [(x, value) for x, row in points if (value := self.value(row, contestant)) is not None]
             if found:
                 lines.append(Series(contestant, [x for x, _ in found], [scale(value) for _, value in found]))
         return lines
 
-
-def digits(value: float) -> str:
-    """Three significant digits."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def duration(ns: float) -> str:
-    """A time with its unit."""
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if ns >= size * 0.9995:
-            return f"{digits(ns / size)} {unit}"
-    return f"{digits(ns)} ns"
-
-
-def size_text(mib: int) -> str:
-    """MiB as people write them."""
-    return f"{mib / 1024:g} GiB" if mib >= 1024 and mib % 256 == 0 else f"{mib} MiB"
-
-
-def at_most(figure: str, ns: float, limit_ns: float) -> Mark:
-    """A time that has a limit."""
-    return Mark(figure, duration(ns), f"≤ {duration(limit_ns)}", ns <= limit_ns)
-
-
-def at_least(figure: str, times: float, limit: float, what: str) -> Mark:
-    """A ratio: so many times faster, or less."""
-    return Mark(figure, f"{digits(times)} × {what}", f"≥ {limit:g} ×", times >= limit)
+    def table(self, title: str, first: tuple[str, ...], rows: list[list[str]], *extra: str, note: str = "") -> Grid:
+        """The columns ``first``, one a contestant, and ``extra``; short rows are filled up."""
+        headings = (*first, *who.HEADINGS.values(), *extra)
+        return Grid(title, headings, [row + [""] * (len(headings) - len(row)) for row in rows], note)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from guest import markers
 from guest.bench import experiment_report as report
-from guest.bench.experiment import HOST, Experiment, Run
+from guest.bench.contestants import HOST
+from guest.bench.experiment import Experiment, Run
 from guest.bench.measure import MeasureError
 from guest.bench.plot import PlotError, draw, prepare
 from guest.bench.steps import Steps, interrupted

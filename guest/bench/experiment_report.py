@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from guest.bench.experiment import MARK_HEADINGS, Experiment, Grid
+from guest.bench.experiment import Experiment
+from guest.bench.figures import MARK_HEADINGS, Grid
 from guest.bench.report import machine
 
 
@@ -22,7 +23,8 @@ def _all_grids(experiment: Experiment) -> list[Grid]:
 def _shrunk(grid: Grid) -> Grid:
     rows = [row for row in grid.rows if any(row[1:])]
     used = [i for i in range(len(grid.headings)) if i == 0 or any(row[i] for row in rows)]
-    return Grid(grid.title, tuple(grid.headings[i] for i in used), [[row[i] for i in used] for row in rows])
+    return Grid(grid.title, tuple(grid.headings[i] for i in used), [[row[i] for i in used] for row in rows],
+                grid.note)
 
 
 def markdown(experiment: Experiment) -> str:
@@ -32,6 +34,7 @@ def markdown(experiment: Experiment) -> str:
         if grid.title:
             lines += [f"{grid.title}:", ""]
         lines += [_line(grid.headings), "|" + " --- |" * len(grid.headings), *map(_line, grid.rows), ""]
+        lines += [grid.note, ""] if grid.note else []
     return "\n".join([*lines, footer(experiment)]) + "\n"
 
 
@@ -53,7 +56,7 @@ def as_json(experiment: Experiment, complete: bool) -> str:
     return json.dumps({
         "experiment": experiment.name, "title": experiment.title, "machine": machine(), "complete": complete,
         "unit": "ns", "rows": rows,
-        "tables": [{"title": grid.title, "headings": grid.headings, "rows": grid.rows}
+        "tables": [{"title": grid.title, "headings": grid.headings, "rows": grid.rows, "note": grid.note}
                    for grid in map(_shrunk, experiment.grids())],
         "marks": [{"figure": mark.figure, "measured": mark.measured, "target": mark.target, "reached": mark.reached}
                   for mark in experiment.marks()],
@@ -66,7 +69,7 @@ def tables(experiment: Experiment) -> list[Any]:
 
     shown = []
     for grid in _all_grids(experiment):
-        table = Table(title=grid.title or None, title_justify="left")
+        table = Table(title=grid.title or None, title_justify="left", caption=grid.note or None, caption_justify="left")
         for i, heading in enumerate(grid.headings):
             table.add_column(heading, justify="left" if i == 0 or grid.headings == MARK_HEADINGS else "right")
         for row in grid.rows:

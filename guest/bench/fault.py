@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import statistics
 
-from guest.bench.experiment import (
-    CONTESTANTS,
-    HEADINGS,
-    ODF1,
-    ODF2,
-    PAPER_CLASSIC,
-    PAPER_ODF,
-    Experiment,
-    Grid,
-    Mark,
-    Panel,
-    Run,
-    Series,
-    at_most,
-    duration,
-    size_text,
-)
+from guest.bench import contestants as who
+from guest.bench import figures
+from guest.bench.experiment import Experiment, Run
+from guest.bench.figures import Grid, Mark, Panel, Series
 from guest.bench.measure import Outcome
 
 SIZE_MIB = 1024
@@ -55,11 +42,11 @@ class FaultExperiment(Experiment):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return f"One access after a fork of {size_text(self.mib)}"
+        return f"One access after a fork of {figures.size_text(self.mib)}"
 
     def runs(self) -> list[Run]:
-        return [Run(size_text(self.mib), contestant, "bench_forkfault", (str(self.mib), str(_ROUNDS)),
-                    (self.mib << 20) * 5 // 4 + (256 << 20), self.mib << 20) for contestant in CONTESTANTS]
+        return [Run(figures.size_text(self.mib), contestant, "bench_forkfault", (str(self.mib), str(_ROUNDS)),
+                    (self.mib << 20) * 5 // 4 + (256 << 20), self.mib << 20) for contestant in who.ALL]
 
     def take(self, run: Run, outcome: Outcome) -> str:
         for kind in KINDS:
@@ -69,7 +56,7 @@ class FaultExperiment(Experiment):
             tables = self.tables.setdefault((kind, run.contestant), [[] for _ in range(count)])
             for table, collected in enumerate(tables):
                 collected += values[table::count]
-        return f"first write {duration(statistics.median(outcome.values['write']))}"
+        return f"first write {figures.duration(statistics.median(outcome.values['write']))}"
 
     def worst(self, kind: str, contestant: str) -> float | None:
         """The slowest table's usual time, ns."""
@@ -79,30 +66,28 @@ class FaultExperiment(Experiment):
     def grids(self) -> list[Grid]:
         rows = []
         for kind, what in KINDS.items():
-            paper = [""] * 2
-            rows.append([what, *self.cells(kind, duration), *paper])
+            rows.append([what, *self.cells(kind, figures.duration)])
             if kind == "write":
-                worst = [self.worst(kind, contestant) for contestant in CONTESTANTS]
-                rows.append([f"… {WORST}", *("" if ns is None else duration(ns) for ns in worst),
-                             *(duration(ns) for ns in PAPER)])
-        return [Grid(self.title, ("access", *HEADINGS.values(), PAPER_CLASSIC, PAPER_ODF), rows)]
+                worst = [self.worst(kind, contestant) for contestant in who.ALL]
+                rows.append([f"… {WORST}", *("" if ns is None else figures.duration(ns) for ns in worst),
+                             *(figures.duration(ns) for ns in PAPER)])
+        return [self.table(self.title, ("access",), rows, *who.PAPER)]
 
     def marks(self) -> list[Mark]:
-        worst = {contestant: self.worst("write", contestant) for contestant in (ODF1, ODF2)}
-        return [at_most(f"worst write fault after fork, {contestant}", ns, LIMIT_NS) for contestant, ns in worst.items()
-                if ns is not None]
+        return [mark for contestant in who.ON_DEMAND for mark in figures.at_most(
+            f"worst write fault after fork, {contestant}", self.worst("write", contestant), LIMIT_NS)]
 
     def panels(self) -> list[Panel]:
         ticks = {0.0: "read", 1.0: "first write\nunder a table", 2.0: f"… {WORST}", 3.0: "next write",
                  4.0: "child gone:\nfirst write", 5.0: "child gone:\nnext write"}
         lines = []
-        for contestant in CONTESTANTS:
+        for contestant in who.ALL:
             values = [self.value("read", contestant), self.value("write", contestant),
                       self.worst("write", contestant), *(self.value(kind, contestant) for kind in
                                                          ("next", "again", "after"))]
             found = [(float(x), ns / 1e3) for x, ns in enumerate(values) if ns is not None]
             if found:
                 lines.append(Series(contestant, [x for x, _ in found], [y for _, y in found]))
-        for name, ns in zip((PAPER_CLASSIC, PAPER_ODF), PAPER, strict=True):
+        for name, ns in zip(who.PAPER, PAPER, strict=True):
             lines.append(Series(name, [2.0], [ns / 1e3]))
         return [Panel(self.title, "", "time of the access, µs", lines, log_y=True, ticks=ticks, bars=True)]

@@ -1,6 +1,4 @@
-"""How ``forkyard bench fuzz`` gets its numbers: launchers under the bare driver and under afl-fuzz, and a fork server's
-own account of its time.
-"""
+"""How ``forkyard bench fuzz`` gets its numbers: launchers under the bare driver and under afl-fuzz."""
 
 from __future__ import annotations
 
@@ -11,18 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from guest.bench.fuzz_account import WARM_UP_RUNS
 from guest.bench.measure import MeasureError, environment
-from guest.fuzz.driver import MAP_BYTES, Driver, DriverError
+from guest.fuzz.driver import Driver, DriverError
 from guest.fuzz.setup import launcher
 from guest.fuzz.stats import Receiver
 
-#: Runs before those that count: the first ones translate the program's code.
-_WARM_UP_RUNS = 30
 #: CPU time of the launcher in one measurement, and the most runs for it.
 _LEAST_CPU_S, _MOST_RUNS, _BATCH = 1.0, 20_000, 20
 #: What afl-fuzz gets for each contestant, and the end that follows.
@@ -44,7 +39,11 @@ class Target:
 
 def command(target: Target, fork: str) -> list[str]:
     """The launcher's command line."""
-    return [*launcher(), "afl", "--fork", fork, "--memory", str(target.memory_bytes), "--", *target.argv]
+    return [*launcher(), "afl", *_words(target, fork)]
+
+
+def _words(target: Target, fork: str) -> list[str]:
+    return ["--fork", fork, "--memory", str(target.memory_bytes), "--", *target.argv]
 
 
 def drive(target: Target, fork: str, *, coverage: bool = True) -> dict[str, list[float]]:
@@ -61,7 +60,7 @@ def drive(target: Target, fork: str, *, coverage: bool = True) -> dict[str, list
         with tempfile.TemporaryDirectory(prefix="forkyard-bench-") as folder, \
                 Driver(command(target, fork), folder, env=_quiet(), coverage=coverage) as driver:
             ready_s = driver.wait_ready(_START_LIMIT_S)
-            for _ in range(_WARM_UP_RUNS):
+            for _ in range(WARM_UP_RUNS):
                 driver.run(target.seed)
             started_s = before_s = driver.cpu_seconds()
             while before_s - started_s < _LEAST_CPU_S and len(values) * _BATCH < _MOST_RUNS:
@@ -113,20 +112,22 @@ def fuzz(target: Target, fork: str | None) -> dict[str, list[float]]:
 
 
 def account(target: Target, fork: str) -> dict[str, list[float]]:
-    """Where the time of a run goes, in a process of its own: the fields of ``guest.fuzz.forkserver.Profile``.
+    """Where the time of a run goes: the averages that guest.bench.fuzz_account writes.
 
     Raises:
-        MeasureError: it fails.
+        MeasureError: the launcher fails.
     """
-    question = {"argv": target.argv, "seed": target.seed.hex(), "memory_bytes": target.memory_bytes, "fork": fork}
     try:
-        done = subprocess.run([sys.executable, "-m", "guest.bench.fuzz_runs", json.dumps(question)], text=True,
-                              capture_output=True, stdin=subprocess.DEVNULL, env=_quiet(), timeout=_START_LIMIT_S * 2)
-    except subprocess.TimeoutExpired:
-        raise MeasureError(f"{target.argv[0]}: the fork server takes too long") from None
-    if done.returncode:
-        raise MeasureError(f"{target.argv[0]}: {done.stderr.strip()[-300:]}")
-    return {name: [float(value)] for name, value in json.loads(done.stdout).items()}
+        with tempfile.TemporaryDirectory(prefix="forkyard-bench-") as folder:
+            told = Path(folder, "account")
+            words = [sys.executable, "-m", "guest.bench.fuzz_account", str(told), *_words(target, fork)]
+            with Driver(words, folder, env=_quiet()) as driver:
+                driver.wait_ready(_START_LIMIT_S)
+                while not told.exists():
+                    driver.run(target.seed)
+            return {name: [value] for name, value in json.loads(told.read_text()).items()}
+    except (DriverError, OSError) as error:
+        raise MeasureError(f"{target.argv[0]}: {error}") from None
 
 
 def has_afl() -> bool:
@@ -137,46 +138,3 @@ def has_afl() -> bool:
 def _quiet() -> dict[str, str]:
     """Our environment, without settings of a fuzzer."""
     return {name: value for name, value in environment().items() if not name.startswith(("AFL_", "__AFL_"))}
-
-
-def _answer(question: dict[str, Any]) -> dict[str, float]:
-    """In the process of its own: a fork server with a coverage map, and its account for one run."""
-    import ctypes
-
-    from guest.fuzz.forkserver import ForkServer
-    from guest.fuzz.input import BytesInput
-    from guest.fuzz.target import guest_words
-    from guest.session import Options
-    from kernel.coverage import CoverageOptions
-
-    edges = (ctypes.c_uint8 * MAP_BYTES)()
-    argv, path = guest_words(question["argv"], "@@")
-    with open(os.devnull, "r+") as nothing, ForkServer(
-            Options(memory_bytes=question["memory_bytes"], stdin=nothing.fileno(), stdout=nothing.fileno(),
-                    stderr=nothing.fileno()),
-            argv, fork=question["fork"], input=BytesInput(bytes.fromhex(question["seed"]), path),
-            coverage=CoverageOptions(ctypes.addressof(edges), MAP_BYTES)) as server:
-        server.prepare()
-        first_ns = -time.thread_time_ns()
-        server.run()
-        first_ns += time.thread_time_ns()
-        for _ in range(_WARM_UP_RUNS):
-            server.run()
-        server.measure()
-        stats = server.session.stats
-        before, runs, end = stats(), 0, time.thread_time() + _LEAST_CPU_S
-        while time.thread_time() < end:
-            server.run()
-            runs += 1
-        after, profile = stats(), server.profile()
-    stages = {name: getattr(profile, name) / runs for name in vars(profile) if name.endswith("_ns")}
-    counts = {"faults": after.faults - before.faults, "pages": after.pages_copied - before.pages_copied,
-              "tables": after.tables_copied - before.tables_copied}
-    return {**stages, "first": float(first_ns), **{name: count / runs for name, count in counts.items()}}
-
-
-if __name__ == "__main__":
-    try:
-        print(json.dumps(_answer(json.loads(sys.argv[1]))))
-    except Exception as error:  # whoever started us shows this line
-        sys.exit(f"{type(error).__name__}: {error}")

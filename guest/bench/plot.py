@@ -7,23 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from guest.bench.experiment import (
-    CLASSIC,
-    HEADINGS,
-    HOST,
-    ODF1,
-    ODF2,
-    PAPER_CLASSIC,
-    PAPER_ODF,
-    Experiment,
-    Panel,
-    Series,
-)
+from guest.bench import contestants as who
+from guest.bench.experiment import Experiment
+from guest.bench.figures import Panel, Series
 
 SUFFIXES = (".png", ".svg")
 #: Colour, marker and line of each name, the same in every picture.
-STYLES = {CLASSIC: ("#c0392b", "o", "-"), ODF1: ("#1f77b4", "s", "-"), ODF2: ("#2ca02c", "^", "-"),
-           HOST: ("#7f7f7f", "D", "-"), PAPER_CLASSIC: ("#c0392b", "x", ":"), PAPER_ODF: ("#1f77b4", "x", ":")}
+STYLES = {who.CLASSIC: ("#c0392b", "o", "-"), who.ODF1: ("#1f77b4", "s", "-"), who.ODF2: ("#2ca02c", "^", "-"),
+          who.HOST: ("#7f7f7f", "D", "-"), who.PAPER_CLASSIC: ("#c0392b", "x", ":"),
+          who.PAPER_ODF: ("#1f77b4", "x", ":")}
 _BAR = 0.14
 
 
@@ -43,7 +35,7 @@ def prepare(path: str) -> None:
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise PlotError(f"--plot {path}: cannot be written")
     if importlib.util.find_spec("matplotlib") is None:
-        raise PlotError("--plot needs matplotlib: pip install matplotlib, or 'forkyard[plot]'")
+        raise PlotError("--plot needs matplotlib: pip install matplotlib, or -e '.[plot]'")
 
 
 def draw(experiment: Experiment, path: str) -> None:
@@ -80,11 +72,11 @@ def draw(experiment: Experiment, path: str) -> None:
 def _draw_panel(panel: Panel, axes: Any) -> None:
     for number, series in enumerate(panel.series):
         colour, marker, line = STYLES[series.name]
-        label = HEADINGS.get(series.name, series.name)
+        label = who.HEADINGS.get(series.name, series.name)
         if panel.bars:
             shift = (number - (len(panel.series) - 1) / 2) * _BAR
             axes.bar([x + shift for x in series.xs], series.ys, _BAR, color=colour, label=label,
-                     hatch="//" if series.name in (PAPER_CLASSIC, PAPER_ODF) else None, edgecolor="white")
+                     hatch="//" if series.name in who.PAPER else None, edgecolor="white")
         else:
             axes.plot(series.xs, series.ys, color=colour, marker=marker, linestyle=line, label=label)
             if panel.ends:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+from guest.bench.figures import digits
 from guest.bench.rows import Result
 
 #: Columns of the table: heading → the contestant, or the first of several that a row has.
@@ -17,13 +18,6 @@ COLUMNS = {
 }
 
 
-def number(value: float) -> str:
-    """Three significant digits."""
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.3g}"
-
-
 def cells(result: Result) -> list[str]:
     """A line of the table: what, the columns, Forkyard against each other contestant, the mark."""
     values = result.values
@@ -31,8 +25,8 @@ def cells(result: Result) -> list[str]:
     ours = next(name for name in ("forkyard", "trace") if name in values)
     for contestants in COLUMNS.values():
         value = next((values[name] for name in contestants if name in values), None)
-        shown.append("" if value is None else f"{number(value)} {result.row.unit}")
-    ratios = ", ".join(f"{number(values[ours] / values[name])} × {name}" for name in values
+        shown.append("" if value is None else f"{digits(value)} {result.row.unit}")
+    ratios = ", ".join(f"{digits(values[ours] / values[name])} × {name}" for name in values
                        if name != ours and values[name] > 0)
     mark = result.row.target + {True: " ✓", False: " ✗", None: ""}[result.reached]
     return [result.row.name, *shown, ratios, mark]

@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from guest.bench.experiment import (
-    CLASSIC,
-    FORKYARD,
-    HEADINGS,
-    HOST,
-    ODF1,
-    ODF2,
-    OURS,
-    PAPER_CLASSIC,
-    PAPER_ODF,
-    Experiment,
-    Grid,
-    Mark,
-    Panel,
-    Run,
-    Series,
-    at_least,
-    digits,
-    duration,
-    size_text,
-)
+from guest.bench import contestants as who
+from guest.bench import figures
+from guest.bench.experiment import Experiment, Run
+from guest.bench.figures import Grid, Mark, Panel, Series
 from guest.bench.measure import Outcome
 
 SIZE_MIB, CONTROL_MIB = 1078, 7
@@ -53,16 +36,16 @@ class ServerExperiment(Experiment):
         self.mib = size_mib
 
     def runs(self) -> list[Run]:
-        return [Run(size_text(mib), who, "bench_forkserver",
+        return [Run(figures.size_text(mib), one, "bench_forkserver",
                     (str(mib), str(_ROUNDS), str(runs), ",".join(map(str, tables)), ",".join(kinds)),
                     (mib << 20) * 5 // 4 + (256 << 20), (mib << 20) * 5 // 4)
                 for mib, tables in self.plan.items()
-                for who, kinds, runs in ((FORKYARD, OURS, _RUNS), (HOST, (HOST,), _HOST_RUNS))]
+                for one, kinds, runs in ((who.FORKYARD, who.OURS, _RUNS), (who.HOST, (who.HOST,), _HOST_RUNS))]
 
     def take(self, run: Run, outcome: Outcome) -> str:
         self.add_all(outcome.values, f"{run.args[0]}/")
         least = f":{run.args[3].partition(',')[0]}"
-        return ", ".join(f"{name.removesuffix(least)} {duration(min(values))} a run"
+        return ", ".join(f"{name.removesuffix(least)} {figures.duration(min(values))} a run"
                          for name, values in outcome.values.items() if name.endswith(least))
 
     def grids(self) -> list[Grid]:
@@ -70,23 +53,22 @@ class ServerExperiment(Experiment):
         for mib, counts in self.plan.items():
             for tables in counts:
                 row = f"{mib}/{tables}"
-                faster = [self.turns(row, CLASSIC, contestant) for contestant in (ODF1, ODF2)]
-                rows.append([size_text(mib), str(tables), *self.cells(row, lambda ns: digits(1e9 / ns)),
-                             *("" if times is None else f"{digits(times)} ×" for times in faster), "", ""])
-        paper = ["1078 MB, AFL on SQLite", "", *[""] * 6, *(digits(rate) for rate in PAPER)]
-        return [Grid(self.title, ("memory", "tables written", *HEADINGS.values(), "odf 1 to classic",
-                                  "odf 2 to classic", PAPER_CLASSIC, PAPER_ODF), [*rows, paper])]
+                faster = [self.turns(row, who.CLASSIC, contestant) for contestant in who.ON_DEMAND]
+                rows.append([figures.size_text(mib), str(tables), *self.cells(row, lambda ns: figures.digits(1e9 / ns)),
+                             *("" if times is None else f"{figures.digits(times)} ×" for times in faster)])
+        paper = ["1078 MB, AFL on SQLite", "", *[""] * 6, *(figures.digits(rate) for rate in PAPER)]
+        return [self.table(self.title, ("memory", "tables written"), [*rows, paper], "odf 1 to classic",
+                           "odf 2 to classic", *who.PAPER)]
 
     def marks(self) -> list[Mark]:
         marks = []
-        for contestant in (ODF1, ODF2):
-            faster = self.turns(f"{SIZE_MIB}/{MARKED}", CLASSIC, contestant)
-            if faster is not None:
-                marks.append(at_least(f"runs at {SIZE_MIB} MiB, {MARKED} tables written, {contestant} against classic",
-                                      faster, FASTER, "more"))
-        for contestant in (ODF1, ODF2):
+        for contestant in who.ON_DEMAND:
+            marks += figures.at_least(
+                f"runs at {SIZE_MIB} MiB, {MARKED} tables written, {contestant} against classic",
+                self.turns(f"{SIZE_MIB}/{MARKED}", who.CLASSIC, contestant), FASTER, "more")
+        for contestant in who.ON_DEMAND:
             control = [ratio for tables in CONTROL_TABLES
-                       if (ratio := self.turns(f"{CONTROL_MIB}/{tables}", CLASSIC, contestant)) is not None]
+                       if (ratio := self.turns(f"{CONTROL_MIB}/{tables}", who.CLASSIC, contestant)) is not None]
             if control:
                 least = min(control)
                 marks.append(Mark(f"runs at {CONTROL_MIB} MiB, {contestant} against classic", f"{least - 1:+.1%}",
@@ -102,8 +84,7 @@ class ServerExperiment(Experiment):
             if mib == SIZE_MIB:
                 # What the paper's target writes is not known: a line across.
                 ends = [points[0][0], points[-1][0]]
-                lines += [Series(name, ends, [rate, rate]) for name, rate in
-                          zip((PAPER_CLASSIC, PAPER_ODF), PAPER, strict=True)]
-            panels.append(Panel(size_text(mib), "tables (2 MiB) that the child writes under", "runs per second", lines,
-                                log_x=True, log_y=mib != CONTROL_MIB, ticks={x: str(int(x)) for x, _ in points}))
+                lines += [Series(name, ends, [rate, rate]) for name, rate in zip(who.PAPER, PAPER, strict=True)]
+            panels.append(Panel(figures.size_text(mib), "tables (2 MiB) that the child writes under", "runs per second",
+                                lines, log_x=True, log_y=mib != CONTROL_MIB, ticks={x: str(int(x)) for x, _ in points}))
         return panels

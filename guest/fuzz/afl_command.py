@@ -62,7 +62,7 @@ def launch(argv: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any],
     Args:
         env: our environment, with what the fuzzer put there.
         how: values of the command's options.
-        make_server: another fork server than the real one; for tests.
+        make_server: another fork server than the real one.
     """
     has_fuzzer = protocol.find_fuzzer()
     streams = closed_streams()
@@ -71,7 +71,7 @@ def launch(argv: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any],
     def run() -> int:
         try:
             job = make_job(argv, env, how, has_fuzzer)
-            return _serve(job, (make_server or _real_server)(job, {**how, "streams": streams}))
+            return _serve(job, (make_server or real_server)(job, {**how, "streams": streams}))
         except SetupError as error:
             say(str(error))
             if has_fuzzer and error.code is not None:
@@ -150,7 +150,8 @@ def _all_of_stdin() -> bytes:
         return b""
 
 
-def _real_server(job: Job, how: Mapping[str, Any]) -> ForkServer:
+def real_server(job: Job, how: Mapping[str, Any]) -> ForkServer:
+    """The job's fork server; ``how`` has the values of the options, and what launch() found closed."""
     from guest.fuzz.forkserver import ForkServer
     from guest.fuzz.options import session_fields
     from guest.session import Options
