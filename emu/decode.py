@@ -1,15 +1,19 @@
-"""What Unicorn does not tell, by Capstone: which address an instruction could not access, why a block ended.
+"""What Unicorn does not tell, by Capstone: which memory an instruction accesses, why a block ended.
 
 The rare path.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from emu.registers import Registers
 
 _PAGE = 4096
+_U64 = (1 << 64) - 1
 _REPEATS = frozenset(b"\xf2\xf3")
 #: Instructions besides jumps, calls, returns and interrupts behind which the engine begins a new block.
 _ENDING = frozenset((
@@ -17,81 +21,118 @@ _ENDING = frozenset((
     "monitor", "xrstor", "xrstor64", "xsetbv", "sti",
 ))
 _STRINGS = ("movs", "stos", "lods", "scas", "cmps", "ins", "outs")
-_capstone: Any = None
 
 
-def _disassembler() -> Any:
-    global _capstone
-    if _capstone is None:
-        import capstone  # 60 ms that most programs never need
+@dataclass(frozen=True)
+class Access:
+    """A memory access of an instruction. ``size`` in bytes, None when it is not known."""
 
-        _capstone = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-        _capstone.detail = True
-    return _capstone
+    kind: str
+    """``read``, ``write`` or ``execute``."""
+    address: int
+    size: int | None
+    operand: str | None
+    """The operand of the instruction, as ``[rax + 8]``."""
+
+    def touches(self, address: int) -> bool:
+        """Is the byte at ``address`` one of it?"""
+        return self.address <= address < self.address + (self.size or 1)
 
 
-def _value(registers: Registers, instruction: Any, number: int) -> int:
+@functools.cache
+def disassembler() -> Any:
+    """Capstone, with the details of each instruction."""
+    import capstone  # 60 ms that most programs never need
+
+    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    engine.detail = True
+    return engine
+
+
+def is_canonical(address: int) -> bool:
+    """May a register that is used as an address hold this one (48 bits, sign-extended)?"""
+    return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
+
+
+def register_value(registers: Mapping[str, int], name: str) -> int:
+    """A general register of any width by its name."""
+    if name in registers:
+        return registers[name]
+    if name[-1] in "dwb" and name[:-1] in registers:  # r8d, r8w, r8b
+        return registers[name[:-1]] & {"d": 0xFFFFFFFF, "w": 0xFFFF, "b": 0xFF}[name[-1]]
+    if name[0] == "e":
+        return registers.get("r" + name[1:], 0) & 0xFFFFFFFF
+    if len(name) == 2 and name[1] == "h":
+        return registers.get(f"r{name[0]}x", 0) >> 8 & 0xFF
+    if name.endswith("l"):
+        return registers.get(f"r{name[:-1]}x" if len(name) == 2 else f"r{name[:-1]}", 0) & 0xFF
+    return registers.get("r" + name, 0) & 0xFFFF
+
+
+def operand_register(registers: Mapping[str, int], instruction: Any, number: int) -> int:
+    """A register by Capstone's number, of RIP the value that the instruction sees; 0 for none."""
+    if not number:
+        return 0
     name = instruction.reg_name(number)
-    if name == "rip":
-        return instruction.address + instruction.size
-    wide = {"eip": "rip"}.get(name) or ("r" + name[1:] if name[0] == "e" else name.rstrip("d"))
-    value = getattr(registers, wide, 0)
-    return value if wide == name else value & 0xFFFFFFFF
+    if name in ("rip", "eip"):
+        return int(instruction.address + instruction.size)
+    return register_value(registers, name)
 
 
-def _accesses(registers: Registers, instruction: Any) -> list[tuple[int, int]]:
-    """(address, bytes) of every memory access the instruction may make."""
+def accesses(registers: Mapping[str, int], instruction: Any) -> list[Access]:
+    """Every memory access that the instruction may make, implicit ones of the stack included."""
+    import capstone
     from capstone import x86
 
     found = []
     for operand in instruction.operands:
-        if operand.type == x86.X86_OP_MEM and instruction.mnemonic != "lea":
-            memory = operand.mem
-            address = memory.disp
-            if memory.base:
-                address += _value(registers, instruction, memory.base)
-            if memory.index:
-                address += _value(registers, instruction, memory.index) * memory.scale
-            if memory.segment == x86.X86_REG_FS:
-                address += registers.fs_base
-            elif memory.segment == x86.X86_REG_GS:
-                address += registers.gs_base
-            found.append((address & 0xFFFFFFFFFFFFFFFF, operand.size or 1))
+        if operand.type != x86.X86_OP_MEM or instruction.mnemonic in ("lea", "nop"):
+            continue
+        memory = operand.mem
+        address = memory.disp + operand_register(registers, instruction, memory.base)
+        address += operand_register(registers, instruction, memory.index) * memory.scale
+        if memory.segment in (x86.X86_REG_FS, x86.X86_REG_GS):
+            address += registers["fs_base" if memory.segment == x86.X86_REG_FS else "gs_base"]
+        text = instruction.op_str[instruction.op_str.find("["):instruction.op_str.find("]") + 1]
+        kind = "write" if operand.access & capstone.CS_AC_WRITE else "read"
+        found.append(Access(kind, address & _U64, operand.size or None, text or None))
+        if operand.access & capstone.CS_AC_READ and kind == "write":
+            found.append(Access("read", address & _U64, operand.size or None, text or None))
     mnemonic = instruction.mnemonic.split()[-1]
     if mnemonic.startswith(("push", "call", "enter")):
-        found.append(((registers.rsp - 8) & 0xFFFFFFFFFFFFFFFF, 8))
+        found.append(Access("write", (registers["rsp"] - 8) & _U64, 8, None))
     elif mnemonic.startswith(("pop", "ret")):
-        found.append((registers.rsp, 8))
+        found.append(Access("read", registers["rsp"], 8, None))
     elif mnemonic == "leave":
-        found.append((registers.rbp, 8))
+        found.append(Access("read", registers["rbp"], 8, None))
     return found
+
+
+def _at_rip(registers: Registers, code: bytes) -> list[Access]:
+    instruction = next(disassembler().disasm(code, registers.rip, 1), None)
+    return [] if instruction is None else accesses(registers.general(), instruction)
 
 
 def faulting_address(registers: Registers, code: bytes, page: int) -> int:
     """The lowest address in ``page`` that the instruction ``code`` at RIP touches; ``page`` itself when unclear."""
-    for instruction in _disassembler().disasm(code, registers.rip, 1):
-        for address, size in _accesses(registers, instruction):
-            if address & -_PAGE == page:
-                return address
-            if address < page < address + size:
-                return page
+    for access in _at_rip(registers, code):
+        if access.address & -_PAGE == page:
+            return access.address
+        if access.touches(page):
+            return page
     return page
 
 
 def is_memory_operand_noncanonical(registers: Registers, code: bytes) -> bool:
     """The instruction at RIP uses an address outside both halves: a general protection fault, not a page fault."""
-    for instruction in _disassembler().disasm(code, registers.rip, 1):
-        for address, _ in _accesses(registers, instruction):
-            if (1 << 47) <= address < (1 << 64) - (1 << 47):
-                return True
-    return False
+    return not all(is_canonical(access.address) for access in _at_rip(registers, code))
 
 
 def ends_block(code: bytes, address: int) -> bool:
     """The last instruction of the straight code at ``address`` is one behind which the engine begins a new block."""
     from capstone import x86
 
-    instructions = list(_disassembler().disasm(code, address))
+    instructions = list(disassembler().disasm(code, address))
     if not instructions:
         return True
     last = instructions[-1]

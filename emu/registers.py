@@ -67,6 +67,10 @@ class Registers:
         """The general registers in the order of GPR_NAMES."""
         return [getattr(self, name) for name in GPR_NAMES]
 
+    def general(self) -> dict[str, int]:
+        """The general registers by name."""
+        return dict(zip(GPR_NAMES, self.values(), strict=True))
+
 
 class RegisterFile:
     """Buffers for moving all registers at once; ``owner`` is the engine, or a saved context where ``live`` is False."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emu.registers import GPR_NAMES
+from emu.decode import Access
 from guest.fuzz.backtrace import Frame, SymbolCache, TaskSpace, backtrace
-from guest.fuzz.crash_fault import Access, Instruction, describe, disassemble, failed_access
+from guest.fuzz.crash_fault import Instruction, describe, disassemble, failed_access
 from guest.trace.structs_task import si_code_name, signal_name
 from kernel.errno import Errno
 from kernel.fs.proc_memory import maps_line
@@ -128,7 +128,7 @@ class Witness:
 
     def _look(self, task: Task) -> tuple[TaskSpace, dict[str, int]]:
         registers = task.registers()
-        return TaskSpace(task, self._symbols), {name: getattr(registers, name) for name in GPR_NAMES}
+        return TaskSpace(task, self._symbols), registers.general()
 
     def _crash(self, task: Task, space: TaskSpace, registers: dict[str, int], signal: str | None, code: str | None,
                what: str, access: Access | None) -> Crash:

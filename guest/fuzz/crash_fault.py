@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emu.decode import Access, accesses, disassembler, is_canonical, operand_register, register_value
 from kernel.task import signals as s
 from kernel.task.trap import TRAP_GP, TRAP_PF
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from kernel.task.siginfo import SigInfo
     from kernel.task.task import Task
 
-_MASK = (1 << 64) - 1
 _LONGEST_INSTRUCTION = 15
 _BEFORE, _AFTER = 3, 3
 _MAX_SYNC_BYTES = 1 << 16
@@ -36,27 +35,6 @@ class Instruction:
     text: str
 
 
-@dataclass(frozen=True)
-class Access:
-    """A memory access that failed. ``size`` in bytes, None when it is not known."""
-
-    kind: str
-    """``read``, ``write`` or ``execute``."""
-    address: int
-    size: int | None
-    operand: str | None
-    """The operand of the instruction, as ``[rax + 8]``."""
-
-
-@functools.cache
-def _disassembler() -> Any:
-    import capstone
-
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    engine.detail = True
-    return engine
-
-
 def _text(instruction: Any) -> str:
     return f"{instruction.mnemonic} {instruction.op_str}".rstrip()
 
@@ -70,11 +48,11 @@ def disassemble(space: TaskSpace, pc: int) -> list[Instruction]:
     before: list[Instruction] = []
     if start is not None and 0 < pc - start <= _MAX_SYNC_BYTES:
         code = space.read(start, pc - start)
-        before = [Instruction(i.address, bytes(i.bytes), _text(i)) for i in _disassembler().disasm(code, start)]
+        before = [Instruction(i.address, bytes(i.bytes), _text(i)) for i in disassembler().disasm(code, start)]
         if not before or before[-1].address + len(before[-1].code) != pc:
             before = []  # data between the code: what was read is not what runs
     code = space.read(pc, _LONGEST_INSTRUCTION * (_AFTER + 1))
-    after = [Instruction(i.address, bytes(i.bytes), _text(i)) for i in _disassembler().disasm(code, pc, _AFTER + 1)]
+    after = [Instruction(i.address, bytes(i.bytes), _text(i)) for i in disassembler().disasm(code, pc, _AFTER + 1)]
     if not after and code:
         after = [Instruction(pc, code[:1], "(bad)")]
     return before[-_BEFORE:] + after
@@ -82,62 +60,7 @@ def disassemble(space: TaskSpace, pc: int) -> list[Instruction]:
 
 def _decoded(space: TaskSpace, pc: int) -> Any:
     code = space.read(pc, _LONGEST_INSTRUCTION)
-    return next(_disassembler().disasm(code, pc, 1), None)
-
-
-def _register(registers: dict[str, int], instruction: Any, number: int) -> int:
-    name = instruction.reg_name(number) or ""
-    if name in ("rip", "eip"):
-        return int(instruction.address + instruction.size)
-    return _narrow(registers, name) if name else 0
-
-
-def _narrow(registers: dict[str, int], name: str) -> int:
-    """The value of a register of any width by its name."""
-    if name in registers:
-        return registers[name]
-    if name[-1] in "dwb" and name[:-1] in registers:  # r8d, r8w, r8b
-        return registers[name[:-1]] & {"d": 0xFFFFFFFF, "w": 0xFFFF, "b": 0xFF}[name[-1]]
-    if name[0] == "e":
-        return registers.get("r" + name[1:], 0) & 0xFFFFFFFF
-    if len(name) == 2 and name[1] == "h":
-        return registers.get(f"r{name[0]}x", 0) >> 8 & 0xFF
-    if name.endswith("l"):
-        return registers.get(f"r{name[:-1]}x" if len(name) == 2 else f"r{name[:-1]}", 0) & 0xFF
-    return registers.get("r" + name, 0) & 0xFFFF
-
-
-def accesses(registers: dict[str, int], instruction: Any) -> list[Access]:
-    """Every memory access that the instruction may make, implicit ones of the stack included."""
-    import capstone
-    from capstone import x86
-
-    found = []
-    for operand in instruction.operands:
-        if operand.type != x86.X86_OP_MEM or instruction.mnemonic in ("lea", "nop"):
-            continue
-        memory = operand.mem
-        address = memory.disp
-        if memory.base:
-            address += _register(registers, instruction, memory.base)
-        if memory.index:
-            address += _register(registers, instruction, memory.index) * memory.scale
-        if memory.segment in (x86.X86_REG_FS, x86.X86_REG_GS):
-            address += registers["fs_base" if memory.segment == x86.X86_REG_FS else "gs_base"]
-        text = instruction.op_str[instruction.op_str.find("["):instruction.op_str.find("]") + 1]
-        kind = "write" if operand.access & capstone.CS_AC_WRITE else "read"
-        found.append(Access(kind, address & _MASK, operand.size or None, text or None))
-        if operand.access & capstone.CS_AC_READ and kind == "write":
-            found.append(Access("read", address & _MASK, operand.size or None, text or None))
-    mnemonic = instruction.mnemonic.split()[-1]
-    rsp = registers["rsp"]
-    if mnemonic.startswith(("push", "call", "enter")):
-        found.append(Access("write", (rsp - 8) & _MASK, 8, None))
-    elif mnemonic.startswith(("pop", "ret")):
-        found.append(Access("read", rsp, 8, None))
-    elif mnemonic == "leave":
-        found.append(Access("read", registers["rbp"], 8, None))
-    return found
+    return next(disassembler().disasm(code, pc, 1), None)
 
 
 def failed_access(task: Task, info: SigInfo, registers: dict[str, int], space: TaskSpace) -> Access | None:
@@ -151,18 +74,18 @@ def failed_access(task: Task, info: SigInfo, registers: dict[str, int], space: T
         wanted = accesses(registers, instruction) if instruction is not None else []
         # Capstone does not know of every instruction which of its operands is written.
         for access in sorted(wanted, key=lambda access: access.kind != kind):
-            if access.address <= info.addr < access.address + (access.size or 1):
+            if access.touches(info.addr):
                 return Access(kind, info.addr, access.size, access.operand)
         return Access(kind, info.addr, None, None)
     if info.trapno == TRAP_GP:
-        if not _is_canonical(registers["rip"]):
+        if not is_canonical(registers["rip"]):
             return Access("execute", registers["rip"], None, None)
         instruction = _decoded(space, registers["rip"])
         for access in accesses(registers, instruction) if instruction is not None else []:
-            if not _is_canonical(access.address):
+            if not is_canonical(access.address):
                 return access
         target = _jump_target(registers, instruction, space)
-        if target is not None and not _is_canonical(target):
+        if target is not None and not is_canonical(target):
             return Access("execute", target, None, None)
     return None
 
@@ -180,14 +103,10 @@ def _jump_target(registers: dict[str, int], instruction: Any, space: TaskSpace) 
     elif mnemonic in ("call", "jmp") and instruction.operands:
         operand = instruction.operands[0]
         if operand.type == x86.X86_OP_REG:
-            return _register(registers, instruction, operand.reg)
+            return operand_register(registers, instruction, operand.reg)
         where = next((a.address for a in accesses(registers, instruction) if a.kind == "read"), None)
     data = space.read(where, 8) if where is not None else b""
     return int.from_bytes(data, "little") if len(data) == 8 else None
-
-
-def _is_canonical(address: int) -> bool:
-    return not (1 << 47) <= address < (1 << 64) - (1 << 47)
 
 
 def describe(info: SigInfo, access: Access | None, registers: dict[str, int], space: TaskSpace) -> str:
@@ -218,7 +137,7 @@ def describe(info: SigInfo, access: Access | None, registers: dict[str, int], sp
 
 def _access_text(info: SigInfo, access: Access, space: TaskSpace) -> str:
     verb = {"read": "read from", "write": "write to", "execute": "jump to"}[access.kind]
-    if not _is_canonical(access.address):
+    if not is_canonical(access.address):
         return f"{verb} a non-canonical address"
     if info.signo == s.SIGBUS:
         return f"{verb} a mapping beyond the end of its file"
@@ -258,7 +177,7 @@ def _arithmetic(info: SigInfo, registers: dict[str, int], space: TaskSpace) -> s
         operand = instruction.operands[0]
         size = operand.size or 8
         if operand.type == x86.X86_OP_REG:
-            value = _narrow(registers, instruction.reg_name(operand.reg))
+            value = register_value(registers, instruction.reg_name(operand.reg))
         else:
             where = next((a.address for a in accesses(registers, instruction)), 0)
             value = int.from_bytes(space.read(where, size), "little")

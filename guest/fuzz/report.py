@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from emu.decode import Access
 from guest.fuzz.backtrace import MAX_FRAMES, Frame, module_name
 from guest.fuzz.crash import Crash
-from guest.fuzz.crash_fault import Access
 from guest.fuzz.crash_groups import culprit
 from guest.fuzz.crash_run import Outcome
 from guest.trace.structs_task import signal_name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.decode import disassembler
 from kernel.errno import Errno
 
 if TYPE_CHECKING:
@@ -18,11 +19,8 @@ def find_main(task: Task, entry: int) -> int | None:
 
     glibc: ``lea rdi, [rip + main]; call *__libc_start_main``. musl: ``mov rdi, rsp; call _start_c``, which has it.
     """
-    import capstone
     from capstone import x86
 
-    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    decoder.detail = True
     address = entry
     for _ in range(_MAX_JUMPS):
         try:
@@ -31,7 +29,7 @@ def find_main(task: Task, entry: int) -> int | None:
             return None
         candidate: int | None = None
         target: int | None = None
-        for instruction in decoder.disasm(code, address):
+        for instruction in disassembler().disasm(code, address):
             operands = instruction.operands
             if instruction.id in (x86.X86_INS_CALL, x86.X86_INS_JMP):
                 target = operands[0].imm if operands[0].type == x86.X86_OP_IMM else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from emu.decode import is_canonical
 from kernel.clock import NSEC_PER_SEC
 from kernel.errno import EAGAIN, EINTR, EINVAL, EPERM, ERESTARTNOHAND, ESRCH, Errno
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Pid, Signal, Size, Struct
 from kernel.task import signals as s
 from kernel.task.capability import CAP_KILL
-from kernel.task.sigframe import is_canonical, restore_rt_frame, sas_ss_flags, set_sigaltstack
+from kernel.task.sigframe import restore_rt_frame, sas_ss_flags, set_sigaltstack
 from kernel.task.siginfo import KERNEL_SIGINFO_SIZE, SIGINFO_SIZE, SigInfo
 from kernel.task.signal import (
     Action,

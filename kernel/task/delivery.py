@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.decode import is_canonical
 from kernel.errno import EFAULT, Errno
 from kernel.task import jobctl, rseq
 from kernel.task.restart import RESTART_CODES, restart_for_handler, restart_without_handler
-from kernel.task.sigframe import is_canonical, setup_rt_frame
+from kernel.task.sigframe import setup_rt_frame
 from kernel.task.siginfo import SigInfo
 from kernel.task.signal import (
     dequeue_signal,

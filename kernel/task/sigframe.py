@@ -70,11 +70,6 @@ FXSAVE_INIT = (
 ).ljust(FXSAVE_SIZE, b"\0")
 
 
-def is_canonical(address: int) -> bool:
-    """May RIP hold ``address`` (48-bit addresses, sign-extended)?"""
-    return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
-
-
 # -- alternate stack -------------------------------------------------------------------------------------------------
 
 

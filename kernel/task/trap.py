@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.decode import faulting_address, is_memory_operand_noncanonical
+from emu.decode import faulting_address, is_canonical, is_memory_operand_noncanonical
 from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_FAULT_ACCESS, M_FAULT_CODE, M_FAULT_PAGE, M_RIP, M_VECTOR
 from kernel.errno import Errno
 from kernel.mm.layout import FAULT_ACCERR, FAULT_BUS, FAULT_OOM, FAULT_RESTART
@@ -39,7 +39,6 @@ _U64 = (1 << 64) - 1
 #: Bits of the page-fault error code.
 _PF_PROT, _PF_WRITE, _PF_USER, _PF_INSTR = 1, 2, 4, 16
 TRAP_DE, TRAP_DB, TRAP_BP, TRAP_UD, TRAP_GP, TRAP_PF, TRAP_MF, TRAP_AC, TRAP_XF = 0, 1, 3, 6, 13, 14, 16, 17, 19
-_INT80 = 0x80
 
 
 def page_fault(task: Task) -> None:
@@ -61,7 +60,7 @@ def page_fault(task: Task) -> None:
         address = registers.rip if registers.rip & -4096 == page & _U64 else page & _U64
     else:
         address = _exact(task, page & _U64)
-    if _not_canonical(page & _U64):
+    if not is_canonical(page & _U64):
         force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
     elif code == FAULT_BUS:
         force_signal(task, SigInfo(SIGBUS, BUS_ADRERR, addr=address, trapno=TRAP_PF, error_code=error))
@@ -70,10 +69,6 @@ def page_fault(task: Task) -> None:
         if task.mm.physical(page) >= 0:
             error |= _PF_PROT
         force_signal(task, SigInfo(SIGSEGV, si_code, addr=address, trapno=TRAP_PF, error_code=error))
-
-
-def _not_canonical(address: int) -> bool:
-    return (1 << 47) <= address < (1 << 64) - (1 << 47)
 
 
 def _code(task: Task) -> bytes:
