@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emu.paging import PAGE_SIZE
 from emu.registers import Registers
+from emu.words import U64
 
-_PAGE = 4096
-_U64 = (1 << 64) - 1
 _REPEATS = frozenset(b"\xf2\xf3")
 #: Instructions besides jumps, calls, returns and interrupts behind which the engine begins a new block.
 _ENDING = frozenset((
@@ -95,12 +95,12 @@ def accesses(registers: Mapping[str, int], instruction: Any) -> list[Access]:
             address += registers["fs_base" if memory.segment == x86.X86_REG_FS else "gs_base"]
         text = instruction.op_str[instruction.op_str.find("["):instruction.op_str.find("]") + 1]
         kind = "write" if operand.access & capstone.CS_AC_WRITE else "read"
-        found.append(Access(kind, address & _U64, operand.size or None, text or None))
+        found.append(Access(kind, address & U64, operand.size or None, text or None))
         if operand.access & capstone.CS_AC_READ and kind == "write":
-            found.append(Access("read", address & _U64, operand.size or None, text or None))
+            found.append(Access("read", address & U64, operand.size or None, text or None))
     mnemonic = instruction.mnemonic.split()[-1]
     if mnemonic.startswith(("push", "call", "enter")):
-        found.append(Access("write", (registers["rsp"] - 8) & _U64, 8, None))
+        found.append(Access("write", (registers["rsp"] - 8) & U64, 8, None))
     elif mnemonic.startswith(("pop", "ret")):
         found.append(Access("read", registers["rsp"], 8, None))
     elif mnemonic == "leave":
@@ -116,7 +116,7 @@ def _at_rip(registers: Registers, code: bytes) -> list[Access]:
 def faulting_address(registers: Registers, code: bytes, page: int) -> int:
     """The lowest address in ``page`` that the instruction ``code`` at RIP touches; ``page`` itself when unclear."""
     for access in _at_rip(registers, code):
-        if access.address & -_PAGE == page:
+        if access.address & -PAGE_SIZE == page:
             return access.address
         if access.touches(page):
             return page

@@ -95,7 +95,7 @@ FAULT_DONE = 0
 FAULT_RESTART = 1
 """As FAULT_DONE, but translated code may be looked up under a stale address: stop, flush, start again."""
 
-UC_ERR_OK, UC_ERR_EXCEPTION = 0, 21
+UC_ERR_OK = 0
 UC_CTL_TB_REMOVE_CACHE = 9 | 2 << 26 | 1 << 30
 UC_CTL_TLB_FLUSH = 11 | 1 << 30
 _REG_RAX, _REG_RIP = 35, 41

@@ -13,12 +13,10 @@ from guest.environment import as_given
 from guest.fuzz.cli import afl, fuzz
 from guest.fuzz.crash_command import crash
 from guest.fuzz.replay_command import replay
-from guest.options import guest_options
+from guest.options import PROGRAM, guest_options, program
 from guest.runner import FAILED, leave, run_guest, say
 from guest.trace_command import trace_options, tracing
 
-_PROGRAM = {"allow_interspersed_args": False}
-"""Options end at the program's name, so that the program's own are left alone even without ``--``."""
 _EPILOG = """\b
 Exit status: the program's own; 128+N if signal N ended it; 127 if it was not found, 126 if it cannot be
 executed; 124 after --timeout; 125 if Forkyard itself failed; 2 for wrong usage."""
@@ -39,18 +37,13 @@ def main() -> None:
     """
 
 
-def _program(command: Any) -> Any:
-    return click.argument("argv", metavar="-- PROGRAM [ARGS]...", nargs=-1, required=True,
-                          type=click.UNPROCESSED)(command)
-
-
 def _environment(extra: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return {**as_given(os.environ), **dict(extra)}
 
 
-@main.command(context_settings=_PROGRAM, epilog=_EPILOG)
+@main.command(context_settings=PROGRAM, epilog=_EPILOG)
 @guest_options
-@_program
+@program
 def run(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **how: Any) -> None:
     """Run PROGRAM with ARGS.
 
@@ -61,10 +54,10 @@ def run(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **how: Any) -> 
     leave(run_guest(argv, _environment(env), None, how))
 
 
-@main.command(context_settings=_PROGRAM, epilog=_EPILOG)
+@main.command(context_settings=PROGRAM, epilog=_EPILOG)
 @trace_options
 @guest_options
-@_program
+@program
 def trace(argv: tuple[str, ...], env: tuple[tuple[str, str], ...], **options: Any) -> None:
     """Run PROGRAM with ARGS and show its system calls and signals as strace(1) does.
 

@@ -25,6 +25,16 @@ def default_memory() -> int:
     return max(min(size, total_kib * 1024 * 3 // 4), MIN_MEMORY_BYTES)
 
 
+PROGRAM = {"allow_interspersed_args": False}
+"""Options end at the program's name, so that the program's own are left alone even without ``--``."""
+
+
+def program(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the program and its arguments as ``argv``."""
+    return click.argument("argv", metavar="-- PROGRAM [ARGS]...", nargs=-1, required=True,
+                          type=click.UNPROCESSED)(command)
+
+
 class Size(click.ParamType):
     """Bytes, with a suffix K, M, G or T for powers of 1024."""
 

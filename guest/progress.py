@@ -7,13 +7,23 @@ import sys
 from typing import Any
 
 
-class CompileProgress:
+class Bar:
+    """A bar on stderr, where that is a terminal."""
+
+    _bar: Any = None
+    _task: Any = None
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class CompileProgress(Bar):
     """Called with (done, total, name). A bar on stderr if that is a terminal, else one line. Nothing on stdout."""
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._task: Any = None
-        self._said = False
+    _said = False
 
     def __call__(self, done: int, total: int, name: str) -> None:
         if not self._said:
@@ -36,12 +46,6 @@ class CompileProgress:
                              transient=True)
         self._task = self._bar.add_task("", total=total, name="starting")
         self._bar.start()
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
 
 def is_terminal() -> bool:

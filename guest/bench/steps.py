@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from guest.progress import is_terminal
+from guest.progress import Bar, is_terminal
 from guest.runner import say
 
 #: As a program that Ctrl-C has ended.
@@ -18,14 +17,12 @@ def interrupted(measured: bool) -> int:
     return INTERRUPTED
 
 
-class Steps:
+class Steps(Bar):
     """A context manager over ``total`` steps: :meth:`begin` one, then say what came out with :meth:`done`."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.count = 0
-        self._bar: Any = None
-        self._task: Any = None
 
     def __enter__(self) -> Steps:
         if is_terminal():
@@ -40,9 +37,7 @@ class Steps:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self.close()
 
     def begin(self, what: str) -> None:
         """This is being measured now."""

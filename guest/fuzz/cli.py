@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from guest.environment import as_given
 from guest.fuzz.options import coverage_options, fuzz_options
-from guest.options import Seconds
+from guest.options import PROGRAM, Seconds, program
 from guest.runner import leave
 
-_PROGRAM = {"allow_interspersed_args": False}
 _MIN_MAP_BYTES, _MAX_MAP_BYTES = 1 << 12, 1 << 23
 _MAX_JOBS = 256
 _MIN_TIMEOUT_MS = 5
@@ -60,17 +58,12 @@ class Milliseconds(click.ParamType):
         return text
 
 
-def _target(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("argv", metavar="-- PROGRAM [ARGS]...", nargs=-1, required=True,
-                          type=click.UNPROCESSED)(command)
-
-
-@click.command(context_settings=_PROGRAM)
+@click.command(context_settings=PROGRAM)
 @fuzz_options
 @coverage_options
 @click.option("--input", "input_file", metavar="FILE",
               help="The file that holds the input, where it cannot be told from @@: for afl-fuzz -f, give --input @@.")
-@_target
+@program
 def afl(argv: tuple[str, ...], **how: Any) -> None:
     """Be the launcher of PROGRAM for afl-fuzz, afl-showmap, afl-cmin and afl-tmin.
 
@@ -90,7 +83,7 @@ def afl(argv: tuple[str, ...], **how: Any) -> None:
     leave(launch(argv, as_given(os.environ), how))
 
 
-@click.command(context_settings=_PROGRAM)
+@click.command(context_settings=PROGRAM)
 @click.option("-i", "seeds", required=True, metavar="DIR",
               help="The seeds: small valid inputs. - goes on with the directory of -o.")
 @click.option("-o", "out", required=True, metavar="DIR", help="Where afl-fuzz keeps what it finds.")
@@ -107,7 +100,7 @@ def afl(argv: tuple[str, ...], **how: Any) -> None:
               help="More options for afl-fuzz, such as '-p explore -F DIR' (repeatable).")
 @fuzz_options
 @coverage_options
-@_target
+@program
 def fuzz(argv: tuple[str, ...], **given: Any) -> None:
     """Fuzz PROGRAM with AFL++: check the set-up, start afl-fuzz --jobs times, and show how it goes.
 

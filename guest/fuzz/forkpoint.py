@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from kernel.syscalls.table import Syscall
     from kernel.task.task import Task
 
-_U64 = (1 << 64) - 1
 _ADDRESS = re.compile(r"(?:(?P<module>[^+]+)\+)?(?P<number>0[xX][0-9a-fA-F]+|\d+)")
 _MMAP = 9
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emu.words import c_int
 from kernel.errno import Errno
 from kernel.fs.uapi import AT_FDCWD
 from kernel.syscalls.types import AtFd, Fd, Path
@@ -24,18 +25,14 @@ def touches(task: Task, row: Syscall | None, args: list[int], inode: Any) -> boo
     directory = AT_FDCWD
     for kind, value in zip(row.args.values(), args, strict=False):
         if kind is Fd:
-            if row.name not in _HARMLESS and _inode_of(task, _as_int(value)) is inode:
+            if row.name not in _HARMLESS and _inode_of(task, c_int(value)) is inode:
                 return True
         elif kind is AtFd:
-            directory = _as_int(value)
+            directory = c_int(value)
         elif kind is Path and _named(task, directory, value) is inode:
             return True
     # The empty path of an *at call means the descriptor itself.
     return directory >= 0 and _inode_of(task, directory) is inode
-
-
-def _as_int(value: int) -> int:
-    return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
 
 
 def _inode_of(task: Task, fd: int) -> Any:

@@ -36,8 +36,6 @@ _COVERAGE_OPTIONS = (
     click.option("--no-threads", is_flag=True, help="What further threads of the program do does not count."),
     click.option("--no-children", is_flag=True, help="What processes that the program makes do does not count."),
 )
-#: The names under which fuzz_options() passes them.
-FUZZ_FIELDS = ("fork_at", "fork", "seed", "memory", *GUEST_FIELDS)
 
 
 def fuzz_options(command: Callable[..., Any]) -> Callable[..., Any]:

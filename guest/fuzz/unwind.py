@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from emu.words import U64
 from guest.fuzz.unwind_cfi import CallFrames
 from guest.fuzz.unwind_code import stack_use
 from guest.fuzz.unwind_rules import RA, RBP, REGISTER_NAMES, RSP, CfiError, Rule, Rules, evaluate
 
-_MASK = (1 << 64) - 1
 _WORD = struct.Struct("<Q")
 _SCAN_WORDS, _MAX_SCANNED = 512, 16
 #: ``mov $15, %rax; syscall``: where a signal handler returns to (glibc's and musl's __restore_rt).
@@ -121,7 +121,7 @@ def _apply(space: Space, registers: dict[int, int], rules: Rules) -> dict[int, i
         if rule.kind == "register":
             if rule.value not in registers:
                 raise CfiError("an unknown register")
-            return registers[rule.value] + rule.offset & _MASK
+            return registers[rule.value] + rule.offset & U64
         return evaluate(rule.code, registers, word, first)
 
     cfa = value(rules.cfa)
@@ -131,7 +131,7 @@ def _apply(space: Space, registers: dict[int, int], rules: Rules) -> dict[int, i
         if rule.kind == "offset":
             caller[number] = word(cfa + rule.offset)
         elif rule.kind == "val_offset":
-            caller[number] = cfa + rule.offset & _MASK
+            caller[number] = cfa + rule.offset & U64
         elif rule.kind == "register":
             caller[number] = value(rule)
         elif rule.kind == "expression":
@@ -145,7 +145,7 @@ def _apply(space: Space, registers: dict[int, int], rules: Rules) -> dict[int, i
 
 def _reader(space: Space) -> Callable[[int], int]:
     def word(address: int) -> int:
-        data = space.read(address & _MASK, 8)
+        data = space.read(address & U64, 8)
         if len(data) < 8:
             raise CfiError("memory that is not there")
         return int(_WORD.unpack(data)[0])
@@ -206,7 +206,7 @@ def _by_code(space: Space, registers: dict[int, int], start: int,
     use = stack_use(space.read(start, frame.pc - start + _LONGEST_INSTRUCTION), start, frame.pc)
     if use is None:
         return None
-    cfa = registers[use.register] + use.offset & _MASK
+    cfa = registers[use.register] + use.offset & U64
     if not registers[RSP] <= cfa < registers[RSP] + _FRAME_BYTES:
         return None
     back = space.read(cfa - 8, 8)
@@ -214,7 +214,7 @@ def _by_code(space: Space, registers: dict[int, int], start: int,
         return None
     caller = {**registers, RSP: cfa, RA: _WORD.unpack(back)[0]}
     for number, offset in use.saved.items():
-        value = space.read(cfa + offset & _MASK, 8)
+        value = space.read(cfa + offset & U64, 8)
         if len(value) == 8:
             (caller[number],) = _WORD.unpack(value)
     return caller, "code"
@@ -240,7 +240,7 @@ def _calls(space: Space, back: int) -> int | None:
     code = space.read(back - 5, 5)
     if len(code) < 5 or code[0] != 0xE8:
         return None
-    return back + int.from_bytes(code[1:], "little", signed=True) & _MASK
+    return back + int.from_bytes(code[1:], "little", signed=True) & U64
 
 
 def _is_return_address(space: Space, address: int) -> bool:

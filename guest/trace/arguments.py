@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emu.words import U64
 from guest.trace.call import Call
 from guest.trace.scalars import at_fd_text, fd_text
 from guest.trace.structs import FIXED, READ_COUNT, SIZED, array, one
@@ -70,23 +71,20 @@ def printer(row: Syscall, arg: t.Arg) -> Printer:
     if isinstance(arg, (t.BufIn, t.BufOut)):
         size = _reference(row, arg.size)
         if isinstance(arg, t.BufIn):
-            return Printer(lambda c, v: buffer(c, v & _M64, size(c)))
-        return Printer(lambda c, v: pointer(v) if c.failed else buffer(c, v & _M64, min(c.result or 0, size(c))),
+            return Printer(lambda c, v: buffer(c, v & U64, size(c)))
+        return Printer(lambda c, v: pointer(v) if c.failed else buffer(c, v & U64, min(c.result or 0, size(c))),
                        late=True)
     if isinstance(arg, t.IovecIn):  # IovecOut is one too
         count = _reference(row, arg.count)
         if not isinstance(arg, t.IovecOut):
-            return Printer(lambda c, v: iovec_array(c, v & _M64, count(c)))
-        return Printer(lambda c, v: iovec_array(c, v & _M64, count(c), max(c.result or 0, 0), c.failed), late=True)
+            return Printer(lambda c, v: iovec_array(c, v & U64, count(c)))
+        return Printer(lambda c, v: iovec_array(c, v & U64, count(c), max(c.result or 0, 0), c.failed), late=True)
     return Printer(_SIMPLE[type(arg)])
-
-
-_M64 = 0xFFFFFFFFFFFFFFFF
 
 
 def named(arg: t.Flags | t.Enum) -> Show:
     """A value with a table of names."""
-    mask = 0xFFFFFFFF if arg.convert in ("i32", "u32") else _M64
+    mask = 0xFFFFFFFF if arg.convert in ("i32", "u32") else U64
     if isinstance(arg, t.Flags):
         flag_text = flag_table(arg.table).text
         return lambda c, v: flag_text(v & mask)
@@ -104,14 +102,14 @@ def structure(row: Syscall, arg: t.Struct) -> Printer:
     if name in SIZED:
         sized_show = SIZED[name]
         size = _reference(row, arg.count if arg.count is not None else "return")
-        show: Show = lambda c, v: sized_show(c, v & _M64, size(c))  # noqa: E731
+        show: Show = lambda c, v: sized_show(c, v & U64, size(c))  # noqa: E731
     elif arg.count is None:
         FIXED[name]  # a missing decoder is an error now, not in the middle of a trace
-        show = lambda c, v: one(c, name, v & _M64)  # noqa: E731
+        show = lambda c, v: one(c, name, v & U64)  # noqa: E731
     else:
         FIXED[name]
         count = _reference(row, arg.count)
-        show = lambda c, v: array(c, name, v & _M64, count(c))  # noqa: E731
+        show = lambda c, v: array(c, name, v & U64, count(c))  # noqa: E731
     if not late:
         return Printer(show)
     return Printer(lambda c, v: pointer(v) if c.failed else show(c, v), late=True)
@@ -122,7 +120,7 @@ _MANY = 1 << 20  # more variables than execve takes: a guest may pass a gigabyte
 
 def _string_vector(c: Call, address: int) -> str:
     """argv: ``["ls", "-l"]``, at most the string limit's number of them."""
-    address &= _M64
+    address &= U64
     if not address:
         return "NULL"
     parts: list[str] = []
@@ -147,7 +145,7 @@ def environment(c: Call, address: int) -> str:
     """envp: the address and the number of variables, or all of them with -v."""
     if c.style.verbose:
         return _string_vector(c, address)
-    address &= _M64
+    address &= U64
     if not address:
         return "NULL"
     count = 0
@@ -170,12 +168,12 @@ def signal_text(c: Call, value: int) -> str:
 
 
 _SIMPLE: dict[type, Show] = {
-    t._Hex: lambda c, v: f"{v & _M64:#x}" if v else "0",
+    t._Hex: lambda c, v: f"{v & U64:#x}" if v else "0",
     t._Ptr: lambda c, v: pointer(v),
     t._Fd: fd_text,
     t._AtFd: at_fd_text,
-    t._Path: lambda c, v: path(c, v & _M64),
-    t._Str: lambda c, v: c_string(c, v & _M64),
+    t._Path: lambda c, v: path(c, v & U64),
+    t._Str: lambda c, v: c_string(c, v & U64),
     t._StrVec: _string_vector,
     t._EnvVec: environment,
     t._Mode: lambda c, v: octal_mode(v & 0xFFFFFFFF),

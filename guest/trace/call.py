@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from emu.words import c_int
 from kernel.errno import Errno
 
 #: The most bytes that one array element type or buffer makes the tracer read.
@@ -68,7 +69,7 @@ class Call:
 
     def int32(self, index: int) -> int:
         """Argument ``index`` as a C int."""
-        return ((self.regs[index] & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+        return c_int(self.regs[index])
 
     def uint32(self, index: int) -> int:
         """Argument ``index`` as a C unsigned int."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from emu.words import c_int
 from kernel.errno import Errno
 from kernel.syscalls import types as t
 from kernel.syscalls.table import Syscall
@@ -27,7 +28,7 @@ class PathMatcher:
                     if address and bytes(task.mm.cstring(address)) in self.paths:
                         return True
                 elif isinstance(arg, (t._Fd, t._AtFd)):
-                    fd = ((regs[index] & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+                    fd = c_int(regs[index])
                     if fd >= 0 and task.files.get(fd).path in self.paths:
                         return True
             except (Errno, AttributeError):

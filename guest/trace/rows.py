@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from emu.words import c_int
 from guest.trace import special_files, special_ipc, special_memory, special_misc, special_process
 from guest.trace.arguments import Printer, printer
 from guest.trace.call import Call, Style
 from guest.trace.numbers import NAMES
 from guest.trace.results import RESULTS, result_text
-from guest.trace.scalars import fd_number, fd_path
+from guest.trace.scalars import fd_path
 from guest.trace.text import octal_mode, pointer
 from kernel.syscalls import types as t
 from kernel.syscalls.table import Syscall
@@ -79,7 +80,7 @@ def _declared_result(row: Syscall | None) -> Callable[[Call], str]:
     if isinstance(returns, (t._Hex, t._Ptr)):
         return lambda c: f"{(c.result or 0) & 0xFFFFFFFFFFFFFFFF:#x}" if c.result else "0"
     if isinstance(returns, t._Fd):
-        return lambda c: f"{c.result}{fd_path(c, fd_number(c.result or 0)) if c.style.fd_paths else ''}"
+        return lambda c: f"{c.result}{fd_path(c, c_int(c.result or 0)) if c.style.fd_paths else ''}"
     if isinstance(returns, t._Mode):
         return lambda c: octal_mode((c.result or 0) & 0xFFFFFFFF)
     return result_text

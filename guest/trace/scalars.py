@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from emu.words import c_int
 from guest.trace.call import Call
 from guest.trace.text import escape
 from kernel.errno import Errno
 
 AT_FDCWD = -100
-
-
-def fd_number(value: int) -> int:
-    """A register as a C int."""
-    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
 def fd_path(c: Call, fd: int) -> str:
@@ -42,13 +38,13 @@ def _device(file: Any) -> str:
 
 def fd_text(c: Call, value: int) -> str:
     """A file descriptor."""
-    fd = fd_number(value)
+    fd = c_int(value)
     return f"{fd}{fd_path(c, fd)}" if c.style.fd_paths else str(fd)
 
 
 def at_fd_text(c: Call, value: int) -> str:
     """A directory descriptor, AT_FDCWD by name."""
-    fd = fd_number(value)
+    fd = c_int(value)
     if fd != AT_FDCWD:
         return fd_text(c, value)
     if not c.style.fd_paths:

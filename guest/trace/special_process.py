@@ -15,7 +15,6 @@ from guest.trace.text import buffer, plain_hex, pointer
 
 _CLONE_PIDFD, _CLONE_SETTLS = 0x1000, 0x80000
 _CLONE_PARENT_SETTID, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100000, 0x200000, 0x1000000
-_M64 = 0xFFFFFFFFFFFFFFFF
 
 
 def _clone(c: Call) -> str:

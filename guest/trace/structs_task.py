@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from emu.words import c_int
 from guest.trace.call import Call
 from guest.trace.structs import fixed, timeval
 from guest.trace.tables import FlagTable, enum_table, flag_table
@@ -102,13 +103,13 @@ def siginfo_text(data: bytes) -> str:
     first, second = struct.unpack_from("<iI", data, 16)
     (value,) = struct.unpack_from("<Q", data, 24)
     sender = [f"si_pid={first}", f"si_uid={second}"]
-    value_text = f"si_int={_signed(value)}, si_ptr={pointer(value)}"
+    value_text = f"si_int={c_int(value)}, si_ptr={pointer(value)}"
     if code > 0 and signo in _CODES_BY_SIGNAL:
         parts += _kernel_fields(signo, code, data)
     elif code in (0, -6):
         parts += sender
     elif code == -2:
-        parts += [f"si_timerid={first & 0xFFFFFFFF:#x}", f"si_overrun={_signed(second)}", value_text]
+        parts += [f"si_timerid={first & 0xFFFFFFFF:#x}", f"si_overrun={c_int(second)}", value_text]
     elif code > 0:
         if first or second:
             parts += sender
@@ -119,10 +120,6 @@ def siginfo_text(data: bytes) -> str:
         if value:
             parts.append(value_text)
     return "{" + ", ".join(parts) + "}"
-
-
-def _signed(value: int) -> int:
-    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
 def _ticks(value: int) -> str:
@@ -265,10 +262,10 @@ def sigevent_text(c: Call, data: bytes) -> str:
     signo_text = signal_name(signo) if notify in (0, 2, 4) else str(signo)
     tail = ""
     if notify == 4:
-        tail = f", sigev_notify_thread_id={_signed(extra)}"
+        tail = f", sigev_notify_thread_id={c_int(extra)}"
     elif notify == 2:
         tail = f", sigev_notify_function={pointer(extra)}, sigev_notify_attributes={pointer(attributes)}"
-    shown = f"sigev_value={{sival_int={_signed(value)}, sival_ptr={pointer(value)}}}, " if value else ""
+    shown = f"sigev_value={{sival_int={c_int(value)}, sival_ptr={pointer(value)}}}, " if value else ""
     return f"{{{shown}sigev_signo={signo_text}, sigev_notify={name}{tail}}}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from emu.words import c_int
 from guest.trace.call import Call
 from guest.trace.structs import fixed, one
 from guest.trace.tables import enum_table, flag_table
@@ -121,7 +122,7 @@ def ioctl(c: Call) -> str:
     if request in _IN:
         return f"{head}, {_IN[request](c, argument)}"
     if request in _PLAIN_INT:
-        return f"{head}, {((argument & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000}"
+        return f"{head}, {c_int(argument)}"
     late = (lambda c, a: one(c, "int", a)) if request in _OUT_INT else _OUT.get(request)
     if late is None and request in _POINTER:
         return f"{head}, {pointer(argument)}"

@@ -9,6 +9,7 @@ from kernel.errno import ENXIO, Errno
 from kernel.fs.file import File
 from kernel.fs.inode import Inode, SuperBlock
 from kernel.fs.uapi import ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, S_IFIFO, S_IFSOCK, SOCKFS_MAGIC
+from kernel.task.wait import WaitQueue, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -105,3 +106,19 @@ class AnonFile(File):
 
     def seek(self, task: Task, offset: int, whence: int) -> int:
         return self.pos
+
+
+class QueueFile(AnonFile):
+    """An anonymous file whose readers, writers and pollers wait on one ``queue``."""
+
+    def __init__(self, task: Task, flags: int, name: bytes) -> None:
+        super().__init__(task, flags, name)
+        self.queue = WaitQueue()
+
+    async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
+        while (data := self.try_read(task, n)) is None:
+            await sleep(self.queue)
+        return data
+
+    def wait_queues(self, events: int) -> tuple[WaitQueue, ...]:
+        return (self.queue,)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errno import EAGAIN, EFAULT, EINVAL, Errno
-from kernel.fs.anon import AnonFile
+from kernel.fs.anon import QueueFile
 from kernel.fs.pollmask import POLLERR, POLLIN, POLLOUT
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
-from kernel.task.wait import WaitQueue, sleep
+from kernel.task.wait import sleep
 
 if TYPE_CHECKING:
     from kernel.task.task import Task
@@ -18,7 +18,7 @@ ULLONG_MAX = (1 << 64) - 1
 EFD_SEMAPHORE = 1
 
 
-class EventFile(AnonFile):
+class EventFile(QueueFile):
     """The counter; invariant: 0 <= counter < 2**64 - 1."""
 
     write_unit = 8
@@ -27,7 +27,6 @@ class EventFile(AnonFile):
         super().__init__(task, O_RDWR | flags & O_NONBLOCK, b"eventfd")
         self.counter = count
         self.semaphore = semaphore
-        self.queue = WaitQueue()
 
     def try_read(self, task: Task, n: int, pos: int | None = None) -> bytes | None:
         if n < 8:
@@ -44,11 +43,6 @@ class EventFile(AnonFile):
     def unread(self, data: bytes, done: int) -> int:
         """The count has been taken, whether it arrived or not."""
         raise Errno(EFAULT)
-
-    async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
-        while (data := self.try_read(task, n)) is None:
-            await sleep(self.queue)
-        return data
 
     def try_write(self, task: Task, data: bytes, pos: int | None = None) -> int | None:
         if len(data) != 8:
@@ -76,9 +70,6 @@ class EventFile(AnonFile):
         if self.counter < ULLONG_MAX - 1:
             mask |= POLLOUT
         return mask
-
-    def wait_queues(self, events: int) -> tuple[WaitQueue, ...]:
-        return (self.queue,)
 
     def fdinfo(self, task: Task) -> bytes:
         return b"eventfd-count: %16x\n" % self.counter

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from kernel.errno import EBADF, EFAULT, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE, Errno
+from kernel.errno import EFAULT, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE, Errno
 from kernel.fs import fsnotify
 from kernel.fs.dentry import Dentry
+from kernel.fs.pollmask import ALWAYS_READY
 from kernel.fs.uapi import (
     O_ACCMODE,
     O_CREATION_FLAGS,
@@ -19,7 +20,6 @@ from kernel.fs.uapi import (
     O_RDONLY,
     O_RDWR,
     O_WRONLY,
-    POLL_ALWAYS_READY,
     S_IFREG,
 )
 
@@ -219,7 +219,7 @@ class File:
 
     def poll(self) -> int:
         """POLL* bits that hold now."""
-        return POLL_ALWAYS_READY
+        return ALWAYS_READY
 
     def wait_queues(self, events: int) -> tuple[WaitQueue, ...]:
         """The queues that are woken when any of ``events`` (POLL*) may have come true."""
@@ -243,18 +243,6 @@ class PathFile(File):
 
     def __init__(self, dentry: Dentry, flags: int) -> None:
         super().__init__(flags, dentry=dentry)
-
-
-def check_readable(file: File) -> None:
-    """EBADF unless open for reading."""
-    if not file.readable:
-        raise Errno(EBADF)
-
-
-def check_writable(file: File) -> None:
-    """EBADF unless open for writing."""
-    if not file.writable:
-        raise Errno(EBADF)
 
 
 def copy_out(task: Task, addr: int, data: bytes) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kernel.errno import EACCES, EINVAL, ELOOP, ENODATA, ENOTDIR, ENOTSUP, ENXIO, EPERM, Errno
+from kernel.errno import EACCES, EINVAL, ELOOP, ENOTDIR, ENOTSUP, ENXIO, EPERM, Errno
 from kernel.fs.permission import generic_permission
 from kernel.fs.uapi import S_IFDIR, S_IFLNK, S_IFMT
 
@@ -294,7 +294,3 @@ class Inode:
 
     def listxattr(self, task: Task) -> list[bytes]:
         return []
-
-    @staticmethod
-    def no_such_attribute() -> Errno:
-        return Errno(ENODATA)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from kernel.errno import EAGAIN, EEXIST, EINVAL, ENOSPC, ENOTTY, Errno
 from kernel.fs import fsnotify
-from kernel.fs.anon import AnonFile
+from kernel.fs.anon import QueueFile
 from kernel.fs.fsnotify import IN_ALL_EVENTS, IN_IGNORED, IN_Q_OVERFLOW
-from kernel.fs.uapi import O_NONBLOCK, O_RDONLY, POLLIN, POLLRDNORM
-from kernel.task.wait import WaitQueue, sleep
+from kernel.fs.pollmask import POLLIN, POLLRDNORM
+from kernel.fs.uapi import O_NONBLOCK, O_RDONLY
 
 if TYPE_CHECKING:
     from kernel.fs.inode import Inode
@@ -61,14 +61,13 @@ class Watch:
         return True
 
 
-class InotifyFile(AnonFile):
+class InotifyFile(QueueFile):
     """An inotify instance: its watches by descriptor and the events not read yet."""
 
     def __init__(self, task: Task, flags: int) -> None:
         super().__init__(task, O_RDONLY | flags & O_NONBLOCK, b"inotify")
         self.watches: dict[int, Watch] = {}
         self.events: deque[tuple[int, int, int, bytes]] = deque()
-        self.queue = WaitQueue()
         self._next_wd = 1
 
     def add(self, inode: Inode, mask: int) -> int:
@@ -133,16 +132,8 @@ class InotifyFile(AnonFile):
             raise Errno(EINVAL)
         return bytes(out)
 
-    async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
-        while (data := self.try_read(task, n)) is None:
-            await sleep(self.queue)
-        return data
-
     def poll(self) -> int:
         return POLLIN | POLLRDNORM if self.events else 0
-
-    def wait_queues(self, events: int) -> tuple[WaitQueue, ...]:
-        return (self.queue,)
 
     async def ioctl(self, task: Task, cmd: int, arg: int) -> int:
         if cmd != FIONREAD:

@@ -115,6 +115,11 @@ class _OverlayInode(MemInode):
     if TYPE_CHECKING:
         lower: Lower  # a slot of each subclass: two bases with slots of their own cannot be combined
 
+    def __init__(self, sb: OverlayFs, lower: Lower) -> None:
+        found = lower.stat
+        super().__init__(sb, found.st_mode, found.st_uid, found.st_gid, ino=found.st_ino)
+        self._load(lower)
+
     def _load(self, lower: Lower) -> None:
         found = lower.stat
         self.lower = lower  # type: ignore[misc]
@@ -154,15 +159,10 @@ class _OverlayInode(MemInode):
         return self.xattrs
 
 
-class OverlayFile(MemFile, _OverlayInode):
+class OverlayFile(_OverlayInode, MemFile):
     """A host file, copied up page by page as it is written."""
 
     __slots__ = ("lower",)
-
-    def __init__(self, sb: OverlayFs, lower: Lower) -> None:
-        found = lower.stat
-        super().__init__(sb, found.st_mode, found.st_uid, found.st_gid, ino=found.st_ino)
-        self._load(lower)
 
     @property
     def size(self) -> int:
@@ -214,15 +214,15 @@ class OverlayFile(MemFile, _OverlayInode):
         return RegularFile(dentry, flags)
 
 
-class OverlaySymlink(MemSymlink, _OverlayInode):
+class OverlaySymlink(_OverlayInode, MemSymlink):
     """A host symbolic link."""
 
     __slots__ = ("lower",)
 
     def __init__(self, sb: OverlayFs, lower: Lower) -> None:
-        found = lower.stat
-        super().__init__(sb, sb.tree.readlink(lower.directory, lower.name), found.st_uid, found.st_gid,
-                         found.st_ino)
+        target = sb.tree.readlink(lower.directory, lower.name)
+        MemSymlink.__init__(self, sb, target, lower.stat.st_uid, lower.stat.st_gid,
+                            lower.stat.st_ino)
         self._load(lower)
 
     @property
@@ -230,26 +230,19 @@ class OverlaySymlink(MemSymlink, _OverlayInode):
         return self.lower.stat.st_blocks
 
 
-class OverlaySpecial(MemSpecial, _OverlayInode):
+class OverlaySpecial(_OverlayInode, MemSpecial):
     """A host FIFO, socket or device node: a name that the guest may use for a FIFO or device of its own."""
 
     __slots__ = ("lower",)
 
-    def __init__(self, sb: OverlayFs, lower: Lower) -> None:
-        found = lower.stat
-        super().__init__(sb, found.st_mode, found.st_uid, found.st_gid, ino=found.st_ino)
-        self._load(lower)
 
-
-class OverlayDir(MemDir, _OverlayInode):
+class OverlayDir(_OverlayInode, MemDir):
     """A host directory and the guest's changes in it."""
 
     __slots__ = ("lower", "whiteouts")
 
     def __init__(self, sb: OverlayFs, lower: Lower) -> None:
-        found = lower.stat
-        super().__init__(sb, found.st_mode, found.st_uid, found.st_gid, ino=found.st_ino)
-        self._load(lower)
+        super().__init__(sb, lower)
         self.whiteouts: set[bytes] = set()
         """Names of the lower layer that are hidden: removed, or replaced by one in ``entries``."""
 

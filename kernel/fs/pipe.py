@@ -11,6 +11,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from emu.paging import PAGE_SIZE
 from kernel.errno import EAGAIN, EBADF, EBUSY, EINVAL, ENOTTY, EPERM, EPIPE, Errno
 from kernel.fs.file import File
 from kernel.fs.pollmask import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
@@ -20,7 +21,6 @@ from kernel.task.wait import WaitQueue, sleep
 if TYPE_CHECKING:
     from kernel.task.task import Task
 
-PAGE_SIZE = 4096
 PIPE_BUF = 4096
 DEFAULT_SLOTS = 16
 MAX_SLOTS_USER = 256

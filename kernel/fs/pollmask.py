@@ -24,5 +24,5 @@ ALWAYS = POLLERR | POLLHUP
 """Reported whether asked for or not."""
 ALL = 0x27FF
 """Every bit that a file can report."""
-DEFAULT = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
+ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
 """What files that never block report (DEFAULT_POLLMASK)."""

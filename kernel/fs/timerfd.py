@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EAGAIN, EFAULT, EINVAL, Errno
-from kernel.fs.anon import AnonFile
+from kernel.fs.anon import QueueFile
 from kernel.fs.pollmask import POLLIN
 from kernel.fs.uapi import O_NONBLOCK, O_RDWR
-from kernel.task.wait import WaitQueue, sleep
 
 if TYPE_CHECKING:
     from kernel.task.task import Task
@@ -25,7 +24,7 @@ TFD_TIMER_ABSTIME = 1
 TFD_TIMER_CANCEL_ON_SET = 2
 
 
-class TimerFile(AnonFile):
+class TimerFile(QueueFile):
     """One timer. Deadlines are kept on the kernel's monotonic clock, in nanoseconds; 0 is disarmed."""
 
     def __init__(self, task: Task, clock_id: int, flags: int) -> None:
@@ -38,7 +37,6 @@ class TimerFile(AnonFile):
         self.ticks = 0
         """Expirations not yet read; those of a periodic timer since the first are added when it is read."""
         self.timer: Any = None
-        self.queue = WaitQueue()
 
     def _clock_ns(self) -> int:
         clock = self.kernel.clock
@@ -110,16 +108,8 @@ class TimerFile(AnonFile):
         """The ticks have been taken, whether they arrived or not."""
         raise Errno(EFAULT)
 
-    async def read(self, task: Task, n: int, pos: int | None = None) -> bytes:
-        while (data := self.try_read(task, n)) is None:
-            await sleep(self.queue)
-        return data
-
     def poll(self) -> int:
         return POLLIN if self.ticks else 0
-
-    def wait_queues(self, events: int) -> tuple[WaitQueue, ...]:
-        return (self.queue,)
 
     def fdinfo(self, task: Task) -> bytes:
         value, interval = self.remaining()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emu.paging import PAGE_SIZE
 from kernel.errno import ENOSPC, ENOTEMPTY, ENXIO, EPERM, ETXTBSY, Errno
 from kernel.fs.inode import Inode, StatFs, SuperBlock
 from kernel.fs.memxattr import MemXattrs
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from kernel.mm.pagecache import PageCache
     from kernel.task.task import Task
 
-PAGE = 4096
 _ATTRIBUTES = ("mode", "uid", "gid", "nlink", "rdev", "atime", "mtime", "ctime", "btime", "linkable")
 INODE_BYTES = 1 << 14
 """Guest memory for each file that may exist in memory: they cost the emulator memory that it does not count."""
@@ -130,7 +130,7 @@ class MemFile(MemInode):
     @property
     def blocks(self) -> int:
         cache = self.cache
-        return 0 if cache is None else cache.cached_pages * (PAGE // 512)
+        return 0 if cache is None else cache.cached_pages * (PAGE_SIZE // 512)
 
     def page_cache(self) -> PageCache:
         if self.cache is None:
@@ -157,15 +157,15 @@ class MemFile(MemInode):
     def seek_data_or_hole(self, offset: int, whence: int) -> int:
         """lseek's SEEK_DATA and SEEK_HOLE for ``offset`` below the size."""
         cache = self.page_cache()
-        first = offset // PAGE
-        present = cache.frames[first : -(-cache.size // PAGE)] != 0
+        first = offset // PAGE_SIZE
+        present = cache.frames[first : -(-cache.size // PAGE_SIZE)] != 0
         wanted = present if whence == SEEK_DATA else ~present
         found = int(wanted.argmax()) if wanted.any() else len(wanted)
-        position = max(offset, (first + found) * PAGE)
+        position = max(offset, (first + found) * PAGE_SIZE)
         if position >= cache.size or found == len(wanted):
             if whence == SEEK_DATA:
                 raise Errno(ENXIO)
-            return min(max(offset, (first + found) * PAGE), cache.size)
+            return min(max(offset, (first + found) * PAGE_SIZE), cache.size)
         return position
 
     def open(self, task: Task, dentry: Dentry, flags: int) -> File | Awaitable[File]:
@@ -421,7 +421,8 @@ class TmpFs(SuperBlock):
         total, free = memory_pages(self.kernel)
         files = self.max_inodes
         return StatFs(
-            self.magic, PAGE, total, free, free, files, files - self.own_inodes, self.dev, 255, PAGE, 0x20 | 0x1000
+            self.magic, PAGE_SIZE, total, free, free, files, files - self.own_inodes, self.dev, 255, PAGE_SIZE,
+            0x20 | 0x1000,
         )
 
 

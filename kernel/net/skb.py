@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from emu.paging import PAGE_SIZE
 from kernel.net.scm import Ancillary
 
 if TYPE_CHECKING:
     from kernel.net.unix import UnixSocket
 
-PAGE_SIZE = 4096
 _SKB_OVERHEAD = 256
 """sizeof(struct sk_buff), rounded as its slab is."""
 _SHARED_INFO = 320

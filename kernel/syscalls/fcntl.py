@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct as Layout
 from typing import TYPE_CHECKING
 
+from emu.words import c_int
 from kernel.errno import EBADF, EBUSY, EINVAL, EOPNOTSUPP, EOVERFLOW, EPERM, ESRCH, Errno
 from kernel.fs import locks, pipe
 from kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, OFFSET_MAX
@@ -144,17 +145,13 @@ def _set_flags(task: Task, file: File, flags: int) -> int:
     return 0
 
 
-def _signed32(value: int) -> int:
-    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
-
-
 def _owner(task: Task, file: File, cmd: int, arg: int) -> int:
     """Who gets SIGIO (f_owner): kept as (type, id, signal). No file sends SIGIO yet."""
     kind, number, signo = file.owner or (F_OWNER_PID, 0, 0)
     if cmd == F_GETOWN:
         return -number if kind == F_OWNER_PGRP else number
     if cmd == F_SETOWN:
-        number = _signed32(arg)
+        number = c_int(arg)
         if number == -(1 << 31):
             raise Errno(EINVAL)
         kind, number = (F_OWNER_PGRP, -number) if number < 0 else (F_OWNER_PID, number)

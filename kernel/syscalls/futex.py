@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from emu.words import c_int
 from kernel.clock import CLOCK_MONOTONIC, CLOCK_REALTIME
 from kernel.errno import EINVAL, ENOSYS, EPERM, ESRCH, Errno
 from kernel.syscalls.sleep import monotonic_deadline, read_timespec
@@ -25,17 +26,13 @@ _WITH_TIMEOUT = (fx.FUTEX_WAIT, fx.FUTEX_WAIT_BITSET, fx.FUTEX_LOCK_PI, fx.FUTEX
 _WITH_REALTIME = (fx.FUTEX_WAIT_BITSET, fx.FUTEX_WAIT_REQUEUE_PI, fx.FUTEX_LOCK_PI2)
 
 
-def _signed(value: int) -> int:
-    return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
-
-
 @syscall(202, "futex", uaddr=Ptr, op=Int, val=UInt, timeout=Ptr, uaddr2=Ptr, val3=UInt)
 async def futex(task: Task, uaddr: int, op: int, val: int, timeout: int, uaddr2: int, val3: int) -> int:
     """``timeout`` is a number for the operations that take two counts."""
     command = op & fx.FUTEX_CMD_MASK
     shared = not op & fx.FUTEX_PRIVATE_FLAG
     if command == fx.FUTEX_WAKE and not op & fx.FUTEX_CLOCK_REALTIME:
-        return fx.futex_wake(task, uaddr, shared, _signed(val))
+        return fx.futex_wake(task, uaddr, shared, c_int(val))
     deadline_ns = None
     if timeout and command in _WITH_TIMEOUT:
         deadline_ns = _deadline(task, op, command, timeout)
@@ -46,13 +43,13 @@ async def futex(task: Task, uaddr: int, op: int, val: int, timeout: int, uaddr2:
     if command == fx.FUTEX_WAIT_BITSET:
         return await fx.futex_wait(task, uaddr, shared, val, deadline_ns, val3)
     if command == fx.FUTEX_WAKE_BITSET:
-        return fx.futex_wake(task, uaddr, shared, _signed(val), val3)
+        return fx.futex_wake(task, uaddr, shared, c_int(val), val3)
     if command == fx.FUTEX_REQUEUE:
-        return fx.futex_requeue(task, uaddr, shared, uaddr2, _signed(val), _signed(timeout), None)
+        return fx.futex_requeue(task, uaddr, shared, uaddr2, c_int(val), c_int(timeout), None)
     if command == fx.FUTEX_CMP_REQUEUE:
-        return fx.futex_requeue(task, uaddr, shared, uaddr2, _signed(val), _signed(timeout), val3)
+        return fx.futex_requeue(task, uaddr, shared, uaddr2, c_int(val), c_int(timeout), val3)
     if command == fx.FUTEX_WAKE_OP:
-        return fx.futex_wake_op(task, uaddr, shared, uaddr2, _signed(val), _signed(timeout), val3)
+        return fx.futex_wake_op(task, uaddr, shared, uaddr2, c_int(val), c_int(timeout), val3)
     if command in (fx.FUTEX_LOCK_PI, fx.FUTEX_LOCK_PI2):
         return await futex_lock_pi(task, uaddr, shared, deadline_ns)
     if command == fx.FUTEX_TRYLOCK_PI:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.paging import PAGE_SIZE
 from kernel.errno import E2BIG, EFAULT, EINVAL, ENODEV, ENOENT, EPERM, ESRCH, Errno
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Flags, Int, Pid, Ptr, ULong
@@ -18,7 +19,6 @@ _MODE_FLAGS = 0xE000
 _NEEDS_NODES = (MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED_MANY)
 MPOL_F_NODE, MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED = 1, 2, 4
 _MBIND_FLAGS = 1 | 2 | 4
-PAGE = 4096
 _MAX_NODES = 1024
 _MAX_PAGES = 1 << 16
 """More in one call would keep the kernel busy for too long."""
@@ -63,7 +63,7 @@ def get_mempolicy(task: Task, mode: int, nodemask: int, maxnode: int, addr: int,
 )  # fmt: skip
 def mbind(task: Task, addr: int, length: int, mode: int, nodemask: int, maxnode: int, flags: int) -> None:
     nodes = _nodes(task, nodemask, maxnode)
-    if flags & ~_MBIND_FLAGS or addr % PAGE:
+    if flags & ~_MBIND_FLAGS or addr % PAGE_SIZE:
         raise Errno(EINVAL)
     if flags & 4:
         raise Errno(EPERM)  # MPOL_MF_MOVE_ALL
@@ -116,7 +116,7 @@ def _nodes(task: Task, address: int, maxnode: int) -> int:
     maxnode -= 1
     if maxnode <= 0 or not address:
         return 0
-    if maxnode > PAGE * 8:
+    if maxnode > PAGE_SIZE * 8:
         raise Errno(EINVAL)
     mask = int.from_bytes(task.mm.read(address, (maxnode + 63) // 64 * 8), "little") & ((1 << maxnode) - 1)
     if mask >> _MAX_NODES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE
+from emu.words import U64
 from kernel.errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, Errno
 from kernel.mm import madvise as advice_of
 from kernel.mm import mmap as maps
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MS_ASYNC, MS_INVALIDATE, MS_SYNC = 1, 2, 4
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 MLOCK_ONFAULT = 1
-_U64 = 2**64 - 1
 
 
 @syscall(9, "mmap", addr=Ptr, length=Size, prot=Flags("mmap_prot"), flags=Flags("mmap_flags"), fd=Fd, offset=Hex,
@@ -121,7 +121,7 @@ def msync(task: Task, addr: int, length: int, flags: int) -> None:
     if flags & MS_ASYNC and flags & MS_SYNC:
         raise Errno(EINVAL)
     end = addr + maps.page_align(length)
-    if end > _U64:
+    if end > U64:
         raise Errno(ENOMEM)
     if end != addr:
         if addr >= TASK_SIZE:
@@ -154,8 +154,8 @@ def _check_lock_limit(task: Task, size: int, code: int) -> None:
 
 def _range(addr: int, length: int) -> tuple[int, int]:
     start = addr & PAGE_MASK
-    end = start + maps.page_align((length + (addr & ~PAGE_MASK)) & _U64)
-    if end > _U64:
+    end = start + maps.page_align((length + (addr & ~PAGE_MASK)) & U64)
+    if end > U64:
         raise Errno(EINVAL)
     return start, end
 

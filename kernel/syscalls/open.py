@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, cast
 
+from emu.paging import PAGE_SIZE
 from kernel.errno import E2BIG, EAGAIN, EFAULT, EINVAL, ENOENT, Errno
 from kernel.fs.file import File
 from kernel.fs.memfd import open_memfd
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from kernel.task.task import Task
 
 OPEN_HOW = Layout("<QQQ")
-PAGE_SIZE = 4096
 CLOSE_RANGE_UNSHARE, CLOSE_RANGE_CLOEXEC = 2, 4
 MFD_NAME_MAX = 249
 
@@ -130,5 +130,3 @@ def memfd_create(task: Task, name: int, flags: int) -> int:
         raise Errno(EFAULT if error.code == EFAULT else EINVAL) from None
     file = open_memfd(task, text, flags)
     return install_new(task, cast(File, file), bool(flags & MFD_CLOEXEC))
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct as Layout
 from typing import TYPE_CHECKING
 
+from emu.words import c_int
 from kernel.errno import EINVAL, EPERM, Errno
 from kernel.fs import timerfd
 from kernel.fs.eventfd import EFD_SEMAPHORE, EventFile
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 NSEC_PER_SEC = 1_000_000_000
 CAP_WAKE_ALARM = 35
-O_NOTIFICATION_PIPE = 0o200
 
 _ITIMERSPEC = Layout("<qqqq")  # it_interval, it_value
 
@@ -86,7 +86,7 @@ def signalfd4(task: Task, fd: int, mask: int, sizemask: int, flags: int) -> int:
 
 @syscall(283, "timerfd_create", returns=Fd, clockid=Enum("clockid"), flags=Flags("timerfd"))
 def timerfd_create(task: Task, clockid: int, flags: int) -> int:
-    clockid = clockid - (1 << 32) if clockid >> 31 else clockid
+    clockid = c_int(clockid)
     if flags & ~(O_CLOEXEC | O_NONBLOCK) or clockid not in timerfd.CLOCKS:
         raise Errno(EINVAL)
     if clockid in timerfd.ALARM_CLOCKS and not task.cred.capable(CAP_WAKE_ALARM):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EAGAIN, EBADF, EFAULT, EINVAL, EOPNOTSUPP, ESPIPE, Errno
-from kernel.fs.uapi import MAX_RW_COUNT, POLLIN, POLLOUT
+from kernel.fs.pollmask import POLLIN, POLLOUT
+from kernel.fs.uapi import MAX_RW_COUNT
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import BufIn, BufOut, Enum, Fd, Flags, IovecIn, IovecOut, Offset, Size, ULong
 

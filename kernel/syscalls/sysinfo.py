@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from emu.paging import PAGE_SIZE
 from kernel.clock import NSEC_PER_SEC
 from kernel.errno import EFAULT, EINVAL, EPERM, Errno
 from kernel.memory_info import memory_info
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _SYSINFO = struct.Struct("<q 3Q 6Q HHI QQI4x")
 """struct sysinfo: uptime, loads, six memory figures in mem_unit, procs, pads, high memory, mem_unit; 112 bytes."""
-PAGE_SIZE = 4096
 
 RUSAGE_SELF, RUSAGE_CHILDREN, RUSAGE_THREAD = 0, -1, 1
 GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE = 1, 2, 4

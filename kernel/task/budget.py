@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.blocks import B_COUNT, UNLIMITED
+from emu.words import U64
 
 if TYPE_CHECKING:
     from emu.coverage import Blocks
@@ -20,7 +21,6 @@ SLICE_BLOCKS = 100_000
 """A time slice has from half as many to half as many more: 1 ms of virtual time."""
 _COUNT = B_COUNT >> 3
 _STEP = 0x9E3779B97F4A7C15
-_U64 = (1 << 64) - 1
 
 
 class Budget:
@@ -31,7 +31,7 @@ class Budget:
         self._scheduler = scheduler
         self._clock, self._timers = kernel.clock, kernel.timers
         self._blocks, self._slots = blocks, blocks.slots
-        self._seed = _mix((kernel.options.seed or 0) & _U64)
+        self._seed = _mix((kernel.options.seed or 0) & U64)
         self._slices = 0
         """Slices given so far: the place in the sequence of their lengths."""
         self._slice_end = 0
@@ -79,7 +79,7 @@ class Budget:
 
 def _mix(value: int) -> int:
     """SplitMix64 (Steele, Lea, Flood 2014): a well-mixed 64-bit number."""
-    value = value * _STEP & _U64
-    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & _U64
-    value = (value ^ value >> 27) * 0x94D049BB133111EB & _U64
+    value = value * _STEP & U64
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & U64
+    value = (value ^ value >> 27) * 0x94D049BB133111EB & U64
     return value ^ value >> 31

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emu.paging import PAGE_MASK, PAGE_SIZE
+from emu.words import U64
 from kernel.errno import EINVAL, EIO, ELIBBAD, ENOEXEC, Errno
 
 ELFMAG = b"\x7fELF"
@@ -20,10 +22,7 @@ PF_X, PF_W, PF_R = 1, 2, 4
 
 PATH_MAX = 4096
 MAX_PHDRS_BYTES = 65536
-PAGE_SIZE = 4096
-PAGE_MASK = ~(PAGE_SIZE - 1)
 TASK_SIZE = 0x7FFFFFFFF000
-U64 = 0xFFFFFFFFFFFFFFFF
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")

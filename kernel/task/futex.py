@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from emu.words import U64
 from kernel.errno import EAGAIN, EFAULT, EINVAL, ENOSYS, ERESTART_RESTARTBLOCK, ERESTARTSYS, ETIMEDOUT, Errno
 from kernel.task.wait import WaitQueue, sleep
 
@@ -35,7 +36,6 @@ FUTEX_OP_OPARG_SHIFT = 8
 ROBUST_LIST_LIMIT = 2048
 ROBUST_LIST_HEAD_SIZE = 24
 _ROBUST_HEAD = struct.Struct("<QqQ")  # list.next, futex_offset, list_op_pending
-_U64 = (1 << 64) - 1
 _USER_END = (1 << 47) - 4096
 
 
@@ -298,12 +298,12 @@ def _walk_robust_list(task: Task, head: int) -> None:
         except Errno:
             following, broken = 0, True
         if address != pending & ~1:
-            _handle_futex_death(task, (address + offset) & _U64, is_pi, pending_op=False)
+            _handle_futex_death(task, (address + offset) & U64, is_pi, pending_op=False)
         if broken:
             return
         entry = following
     if pending:
-        _handle_futex_death(task, ((pending & ~1) + offset) & _U64, bool(pending & 1), pending_op=True)
+        _handle_futex_death(task, ((pending & ~1) + offset) & U64, bool(pending & 1), pending_op=True)
 
 
 def _handle_futex_death(task: Task, address: int, is_pi: bool, pending_op: bool) -> None:
@@ -320,5 +320,3 @@ def _handle_futex_death(task: Task, address: int, is_pi: bool, pending_op: bool)
     task.mm.write_u32(address, word & FUTEX_WAITERS | FUTEX_OWNER_DIED)
     if not is_pi and word & FUTEX_WAITERS:
         wake_address(task, address)
-
-

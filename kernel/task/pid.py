@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from kernel.errno import EAGAIN, EPERM, ESRCH, Errno
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from kernel.kernel import Kernel
     from kernel.task.task import Task, ThreadGroup
@@ -162,8 +161,3 @@ def is_orphaned_pgroup(kernel: Kernel, pgid: int, ignored: ThreadGroup | None = 
 def is_dead(group: ThreadGroup) -> bool:
     """Have all threads ended?"""
     return group.exit_status is not None
-
-
-def live_threads(groups: Iterable[ThreadGroup]) -> list[Task]:
-    """The threads of several processes, in one list that survives their exit."""
-    return [thread for group in groups for thread in group.threads]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.words import U64
 from kernel.errno import EINTR, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS
 from kernel.task.signals import SA_RESTART
 
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
 SYS_RESTART_SYSCALL = 219
 SYSCALL_INSN_BYTES = 2
 RESTART_CODES = frozenset((-ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND, -ERESTART_RESTARTBLOCK))
-_U64 = (1 << 64) - 1
 
 
 def _again(registers: Registers, number: int) -> None:
-    registers.rax = number & _U64
-    registers.rip = (registers.rip - SYSCALL_INSN_BYTES) & _U64
+    registers.rax = number & U64
+    registers.rip = (registers.rip - SYSCALL_INSN_BYTES) & U64
 
 
 def restart_for_handler(registers: Registers, number: int, result: int, flags: int) -> None:
@@ -36,7 +36,7 @@ def restart_for_handler(registers: Registers, number: int, result: int, flags: i
     if result == -ERESTARTNOINTR or (result == -ERESTARTSYS and flags & SA_RESTART):
         _again(registers, number)
     else:
-        registers.rax = -EINTR & _U64
+        registers.rax = -EINTR & U64
 
 
 def restart_without_handler(registers: Registers, number: int, result: int) -> None:

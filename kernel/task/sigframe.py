@@ -21,6 +21,7 @@ from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from emu.words import U64
 from kernel.errno import EFAULT, EINVAL, ENOMEM, EPERM, Errno
 from kernel.task.signals import (
     MINSIGSTKSZ,
@@ -61,7 +62,6 @@ FIX_EFLAGS = _AC | _OF | _DF | _TF | _SF | _ZF | _AF | _PF | _CF | _RF
 
 _MXCSR_OFFSET = 24
 _MXCSR_MASK = 0xFFFF
-_U64 = (1 << 64) - 1
 _USER_END = (1 << 47) - 4096
 
 #: FCW 0x37f, all registers empty, MXCSR 0x1f80 with its mask: what a handler starts with.
@@ -155,9 +155,9 @@ def _place_frame(task: Task, rsp: int, action: Action) -> tuple[int, int]:
     """Addresses of (fpstate, rt_sigframe); EFAULT when they would leave the alternate stack (get_sigframe)."""
     nested = on_sigaltstack(task, rsp)
     entering = False
-    sp = (rsp - RED_ZONE) & _U64
+    sp = (rsp - RED_ZONE) & U64
     if action.flags & SA_ONSTACK and sas_ss_flags(task, sp) == 0:
-        sp = (task.sigaltstack[0] + task.sigaltstack[1]) & _U64
+        sp = (task.sigaltstack[0] + task.sigaltstack[1]) & U64
         entering = True
     fpstate = (sp - FXSAVE_SIZE) // _FXSAVE_ALIGN * _FXSAVE_ALIGN
     frame = (fpstate - _FRAME_SIZE) // _FRAME_ALIGN * _FRAME_ALIGN - 8
@@ -179,7 +179,7 @@ def restore_rt_frame(task: Task, registers: Registers) -> int:
         Errno: EFAULT for a frame that cannot be read or has an impossible FPU state.
     """
     r = registers
-    frame = (r.rsp - 8) & _U64
+    frame = (r.rsp - 8) & U64
     if frame + _FRAME_SIZE > _USER_END:
         raise Errno(EFAULT)
     fields = _FRAME.unpack(task.mm.read(frame, _FRAME.size))

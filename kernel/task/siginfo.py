@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from emu.words import U64, c_int
 from kernel.task import signals as s
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ _FAULT = Struct("<Qh")  # _sigfault: si_addr, si_addr_lsb
 _POLL = Struct("<qi")  # _sigpoll: si_band, si_fd
 _SYS = Struct("<QiI")  # _sigsys: si_call_addr, si_syscall, si_arch
 
-_U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
 
 #: Signals whose positive codes have a layout of their own, and the highest such code (siginfo_layout, kernel/signal.c).
@@ -101,7 +101,7 @@ class SigInfo:
     @property
     def value_int(self) -> int:
         """si_int, signed."""
-        return ((self.value & _U32) ^ 0x80000000) - 0x80000000
+        return c_int(self.value)
 
     @property
     def layout(self) -> str:
@@ -116,17 +116,17 @@ class SigInfo:
     def _union(self) -> bytes:
         layout = self.layout
         if layout == "fault":
-            return _FAULT.pack(self.addr & _U64, self.addr_lsb)
+            return _FAULT.pack(self.addr & U64, self.addr_lsb)
         if layout == "chld":
             return _CHLD.pack(self.pid, self.uid, self.status, self.utime, self.stime)
         if layout == "rt":
-            return _RT.pack(self.pid, self.uid, self.value & _U64)
+            return _RT.pack(self.pid, self.uid, self.value & U64)
         if layout == "timer":
-            return _TIMER.pack(self.timer_id, self.overrun, self.value & _U64, 0)
+            return _TIMER.pack(self.timer_id, self.overrun, self.value & U64, 0)
         if layout == "poll":
             return _POLL.pack(self.band, self.fd)
         if layout == "sys":
-            return _SYS.pack(self.call_addr & _U64, self.syscall, self.arch)
+            return _SYS.pack(self.call_addr & U64, self.syscall, self.arch)
         return _KILL.pack(self.pid, self.uid)
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.decode import faulting_address, is_canonical, is_memory_operand_noncanonical
 from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_FAULT_ACCESS, M_FAULT_CODE, M_FAULT_PAGE, M_RIP, M_VECTOR
+from emu.words import U64
 from kernel.errno import Errno
 from kernel.mm.layout import FAULT_ACCERR, FAULT_BUS, FAULT_OOM, FAULT_RESTART
 from kernel.task.siginfo import SigInfo
@@ -35,7 +36,6 @@ from kernel.task.signals import (
 if TYPE_CHECKING:
     from kernel.task.task import Task
 
-_U64 = (1 << 64) - 1
 #: Bits of the page-fault error code.
 _PF_PROT, _PF_WRITE, _PF_USER, _PF_INSTR = 1, 2, 4, 16
 TRAP_DE, TRAP_DB, TRAP_BP, TRAP_UD, TRAP_GP, TRAP_PF, TRAP_MF, TRAP_AC, TRAP_XF = 0, 1, 3, 6, 13, 14, 16, 17, 19
@@ -57,10 +57,10 @@ def page_fault(task: Task) -> None:
     error = _PF_USER | (_PF_WRITE if access == ACCESS_WRITE else 0) | (_PF_INSTR if access == ACCESS_FETCH else 0)
     registers = task.registers()
     if access == ACCESS_FETCH:
-        address = registers.rip if registers.rip & -4096 == page & _U64 else page & _U64
+        address = registers.rip if registers.rip & -4096 == page & U64 else page & U64
     else:
-        address = _exact(task, page & _U64)
-    if not is_canonical(page & _U64):
+        address = _exact(task, page & U64)
+    if not is_canonical(page & U64):
         force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
     elif code == FAULT_BUS:
         force_signal(task, SigInfo(SIGBUS, BUS_ADRERR, addr=address, trapno=TRAP_PF, error_code=error))
@@ -86,7 +86,7 @@ def exception(task: Task) -> None:
     """The CPU raised an exception, or the guest executed INT n."""
     kernel = task.kernel
     vector = kernel.memory.memory.get(M_VECTOR)
-    rip = kernel.memory.memory.get(M_RIP) & _U64
+    rip = kernel.memory.memory.get(M_RIP) & U64
     kernel.machine.cpu.clean_exception()
     if vector == TRAP_DE:
         info = SigInfo(SIGFPE, FPE_INTDIV, addr=rip, trapno=TRAP_DE, error_code=0)
@@ -132,7 +132,7 @@ def invalid_opcode(task: Task) -> None:
     """An undefined instruction, or one that the engine does not know."""
     cpu = task.kernel.machine.cpu
     cpu.clean_exception()
-    rip = task.kernel.memory.memory.get(M_RIP) & _U64
+    rip = task.kernel.memory.memory.get(M_RIP) & U64
     force_signal(task, SigInfo(SIGILL, ILL_ILLOPN, addr=rip, trapno=TRAP_UD, error_code=0))
 
 
