@@ -12,6 +12,8 @@ import click
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 #: Less does not hold the page tables and stack of a program; more than the address space of the guest is a mistake.
 MIN_MEMORY_BYTES, MAX_MEMORY_BYTES = 4 << 20, 64 << 40
+#: mkswap(8) wants ten pages; numbers of slots have 32 bits.
+SWAP_BYTES = 40 << 10, 8 << 40
 
 
 def default_memory() -> int:
@@ -36,9 +38,13 @@ def program(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Size(click.ParamType):
-    """Bytes, with a suffix K, M, G or T for powers of 1024."""
+    """Bytes, with a suffix K, M, G or T for powers of 1024, of the guest's memory or of something else."""
 
     name = "size"
+
+    def __init__(self, least: int = MIN_MEMORY_BYTES, most: int = MAX_MEMORY_BYTES, little: str = "a guest needs",
+                 much: str = "a guest can have") -> None:
+        self.least, self.most, self.little, self.much = least, most, little, much
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
@@ -47,11 +53,16 @@ class Size(click.ParamType):
         if match is None:
             self.fail(f"{value!r} is not a size: use a number with K, M or G, such as 512M", param, ctx)
         size = int(float(match[1]) * _UNITS[match[2].upper()])
-        if size < MIN_MEMORY_BYTES:
-            self.fail(f"{value} is too little: a guest needs at least 4M", param, ctx)
-        if size > MAX_MEMORY_BYTES:
-            self.fail(f"{value} is more than a guest can have: at most 64T", param, ctx)
+        if size < self.least:
+            self.fail(f"{value} is too little: {self.little} at least {_text(self.least)}", param, ctx)
+        if size > self.most:
+            self.fail(f"{value} is more than {self.much}: at most {_text(self.most)}", param, ctx)
         return size
+
+
+def _text(size: int) -> str:
+    unit = max((unit for unit, factor in _UNITS.items() if size % factor == 0), key=lambda unit: _UNITS[unit])
+    return f"{size // _UNITS[unit]}{unit}"
 
 
 class Assignment(click.ParamType):
@@ -108,7 +119,7 @@ _OPTIONS = (
     click.option("--memory", type=Size(), default=default_memory, metavar="SIZE",
                  help="The guest's RAM: a number with K, M or G. The host pays only for what is touched.  "
                       "[default: 4G, or 3/4 of the host's if that is less]"),
-    click.option("--swap", type=Size(), metavar="SIZE",
+    click.option("--swap", type=Size(*SWAP_BYTES, "a swap area needs", "a swap area can hold"), metavar="SIZE",
                  help="Let pages go to a swap file of SIZE, in the temporary directory, when the RAM is full."),
     click.option("--hugepages", type=click.IntRange(0, 1 << 20), default=0, metavar="N",
                  help="Put N pages of 2 MiB into the pool for MAP_HUGETLB (vm.nr_hugepages)."),

@@ -48,6 +48,57 @@ def test_readme_names_every_command_and_option_of_run() -> None:
             assert f"`{long}" in README, long
 
 
+def options_of(words: str) -> set[str]:
+    """The options of a command, ``bench fork`` say."""
+    command: click.Command = main
+    for word in words.split():
+        assert isinstance(command, click.Group), words
+        command = command.commands[word]
+    return {text for parameter in command.params if isinstance(parameter, click.Option)
+            for text in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def options_in(text: str) -> set[str]:
+    """The options in backquotes, those before a `` -- `` at least; -ff is -f."""
+    words = [word for quoted in re.findall(r"`([^`]+)`", text) if "pip install" not in quoted
+             for word in quoted.split(" -- ")[0].split()]
+    return {re.sub(r"^-(\w)\1$", r"-\1", re.split(r"[/,]", word)[0]) for word in words if re.match(r"--?\w", word)}
+
+
+def commands_of(head: str, first: str) -> list[str]:
+    """The commands that a row of a table is about, by the table's first heading and the row's first cell."""
+    if head == "command":
+        found = [" ".join(filter(None, pair)) for pair in re.findall(r"`forkyard ([a-z]+)(?: ([a-z]+))?", first)]
+        return found + [f"bench {name}" for name in re.findall(r"/ `([a-z]+)`", first)]
+    return re.findall(r"`([a-z]+)`", head) or ["run", "trace"]
+
+
+def test_readme_tables_name_options_that_exist() -> None:
+    checked = set()
+    for head, body in re.findall(r"^\| (option[^|]*|command) \| .*\n\| --- .*\n((?:\|.*\n)+)", README, re.M):
+        for row in body.splitlines():
+            first, rest = row.removeprefix("| ").replace("\\|", "/").split(" | ", 1)
+            for command in commands_of(head, first):
+                claimed = options_in(first + rest if head == "command" else first)
+                assert claimed <= options_of(command), f"{command}: {row}"
+                checked |= {(command, option) for option in claimed}
+    assert {("run", "--swap"), ("trace", "-y"), ("afl", "--fork-at"), ("fuzz", "-i"),
+            ("bench server", "--plot")} <= checked
+
+
+def test_readme_examples_use_options_that_exist() -> None:
+    """``forkyard COMMAND OPTIONS -- …``, wherever it stands."""
+    seen = set()
+    for text in re.findall(r"forkyard ([a-z][^`\n]*)", README):
+        words = re.split(r" -- | #", text)[0].split()
+        command = " ".join(words[:2] if words[0] == "bench" and words[1:] and words[1].isalpha() else words[:1])
+        if command.split()[0] in main.commands:
+            seen.add(command)
+            used = {found[0] for word in words if (found := re.match(r"--?[a-z][a-z-]*", word))}
+            assert used <= options_of(command), text
+    assert {"run", "trace", "fuzz", "crash", "bench fork"} <= seen
+
+
 def test_readme_commands_are_those_of_ci() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     for name in ("install", "test"):
