@@ -138,6 +138,7 @@ def _stat(reader: Task, task: Task, whole: bool) -> str:
     ignored, caught = (actions.ignored_mask, actions.caught_mask) if actions is not None else (0, 0)
     priority = -1 - task.sched_priority if task.sched_policy in _SCHED_RT else 20 + task.nice
     flags = (PF_RANDOMIZE if task.kernel.options.aslr else 0) | (0 if group.did_exec else PF_FORKNOEXEC)
+    flags |= task.mce_flags
     tty_number, tty_group = _terminal(task)
     landmarks = [0] * 3
     rest = [0] * 7

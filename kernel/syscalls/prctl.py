@@ -21,6 +21,10 @@ TASK_COMM_LEN = 16
 TASK_SIZE_MAX = 0x7FFFFFFFF000
 DEFAULT_TIMER_SLACK_NS = 50_000
 
+PR_MCE_KILL_CLEAR, PR_MCE_KILL_SET = 0, 1
+PR_MCE_KILL_LATE, PR_MCE_KILL_EARLY, PR_MCE_KILL_DEFAULT = 0, 1, 2
+PF_MCE_PROCESS, PF_MCE_EARLY = 0x00000080, 0x08000000
+
 PR_SET_VMA = 0x53564D41
 PR_SET_VMA_ANON_NAME = 0
 PR_GET_AUXV = 0x41555856
@@ -232,16 +236,29 @@ def _perf_enable(task: Task, *_: int) -> int:
 @_option(33)
 def _mce_kill(task: Task, command: int, policy: int, arg4: int, arg5: int) -> None:
     _nothing_else(arg4, arg5)
-    if command == 0:
+    if command == PR_MCE_KILL_CLEAR:
         _nothing_else(policy)
-    elif command != 1 or policy > 2:
+        task.mce_flags &= ~PF_MCE_PROCESS
+        return
+    if command != PR_MCE_KILL_SET:
         raise Errno(EINVAL)
+    task.mce_flags |= PF_MCE_PROCESS
+    if policy == PR_MCE_KILL_EARLY:
+        task.mce_flags |= PF_MCE_EARLY
+    elif policy == PR_MCE_KILL_LATE:
+        task.mce_flags &= ~PF_MCE_EARLY
+    elif policy == PR_MCE_KILL_DEFAULT:
+        task.mce_flags = 0
+    else:
+        raise Errno(EINVAL)  # with PF_MCE_PROCESS set, as on Linux
 
 
 @_option(34)
 def _mce_kill_get(task: Task, *args: int) -> int:
     _nothing_else(*args)
-    return 2  # PR_MCE_KILL_DEFAULT
+    if not task.mce_flags & PF_MCE_PROCESS:
+        return PR_MCE_KILL_DEFAULT
+    return PR_MCE_KILL_EARLY if task.mce_flags & PF_MCE_EARLY else PR_MCE_KILL_LATE
 
 
 @_option(35)

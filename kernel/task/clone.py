@@ -164,6 +164,7 @@ def copy_task(task: Task, tid: int, mm: AddressSpace, args: CloneArgs) -> Task:
         timer_slack_ns=task.timer_slack_ns,
         personality=task.personality,
         no_new_privs=task.no_new_privs,
+        mce_flags=task.mce_flags,
         rseq=None if flags & CLONE_VM else task.rseq,
     )  # fmt: skip
     if task.sched_reset_on_fork:

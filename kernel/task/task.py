@@ -158,6 +158,8 @@ class Task:
     """Times the task gave up the CPU by blocking, and times it was preempted; the scheduler counts."""
     involuntary_switches: int = 0
     no_new_privs: bool = False
+    mce_flags: int = 0
+    """PF_MCE_PROCESS and PF_MCE_EARLY, as prctl(PR_MCE_KILL) sets them."""
     wakeups: deque[Any] = field(default_factory=deque)
 
     @property

@@ -50,6 +50,51 @@ FN_TEST(attributes)
     TEST_SUCC(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0));
 }
 
+/* What becomes of memory errors is a matter of each thread; forks and execve keep it. */
+FN_TEST(mce_kill_is_inherited)
+{
+    TEST_CHILD({
+        TEST_SUCC(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0));
+        TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY);
+        TEST_CHILD({
+            TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY);
+            TEST_SUCC(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0));
+            TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_LATE);
+        });
+        TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY);
+        TEST_SUCC(prctl(PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0, 0, 0));
+        TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_DEFAULT);
+        /* The error comes when half of it is done. */
+        TEST_ERRNO(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, 3, 0, 0), EINVAL);
+        TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY);
+        TEST_SUCC(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_DEFAULT, 0, 0));
+        TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_DEFAULT);
+        TEST_ERRNO(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, -1, 0, 0), EINVAL);
+        TEST_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_LATE);
+        TEST_ERRNO(prctl(PR_MCE_KILL, PR_MCE_KILL_CLEAR, 1, 0, 0), EINVAL);
+        TEST_ERRNO(prctl(PR_MCE_KILL, 2, 0, 0, 0), EINVAL);
+        TEST_ERRNO(prctl(PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0, 1, 0), EINVAL);
+        TEST_ERRNO(prctl(PR_MCE_KILL_GET, 1, 0, 0, 0), EINVAL);
+    });
+}
+
+static unsigned flags_in_stat(void)
+{
+    unsigned flags = 0;
+    TEST_CHECK(proc_read("/proc/self/stat") > 0);
+    TEST_EQ(sscanf(strrchr(proc_text, ')'), ") %*c %*d %*d %*d %*d %*d %u", &flags), 1);
+    return flags & 0x08000080;
+}
+
+FN_TEST(mce_kill_shows_in_stat)
+{
+    TEST_CHILD({
+        TEST_EQ(flags_in_stat(), 0);
+        TEST_SUCC(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0));
+        TEST_EQ(flags_in_stat(), 0x08000080);
+    });
+}
+
 FN_TEST(no_new_privs_is_inherited)
 {
     TEST_CHILD({
