@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from kernel.errno import ENOENT, ENOSPC, ENOTDIR, Errno
 from kernel.fs.dentry import Dentry
 from kernel.fs.fdtable import FdTable
+from kernel.fs.memfile import MemFile
 from kernel.fs.regular import RegularFile
 from kernel.fs.start import starting_context
-from kernel.fs.tmpfs import MemDir, MemFile, TmpFs
+from kernel.fs.tmpfs import MemDir, TmpFs
 from kernel.fs.uapi import AT_FDCWD, S_IFREG
 from kernel.task.cred import Credentials
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EINVAL, ENODEV, ENOSPC, ENXIO, Errno
 from kernel.fs.file import File
-from kernel.fs.tmpfs import MemDir, MemSpecial, MemSymlink, TmpFs
+from kernel.fs.memfile import MemSpecial, MemSymlink
+from kernel.fs.tmpfs import MemDir, TmpFs
 from kernel.fs.uapi import S_IFCHR, S_IFDIR, SEEK_CUR, SEEK_END, SEEK_SET, makedev
 
 if TYPE_CHECKING:

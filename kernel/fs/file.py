@@ -13,15 +13,7 @@ from kernel.errno import EFAULT, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE, Errno
 from kernel.fs import fsnotify
 from kernel.fs.dentry import Dentry
 from kernel.fs.pollmask import ALWAYS_READY
-from kernel.fs.uapi import (
-    O_ACCMODE,
-    O_CREATION_FLAGS,
-    O_PATH,
-    O_RDONLY,
-    O_RDWR,
-    O_WRONLY,
-    S_IFREG,
-)
+from kernel.fs.uapi import O_ACCMODE, O_CREATION_FLAGS, O_PATH, O_RDONLY, O_RDWR, O_WRONLY, S_IFREG
 
 if TYPE_CHECKING:
     from kernel.fs.inode import Inode

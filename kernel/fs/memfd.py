@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.fs.dentry import Dentry
+from kernel.fs.memfile import MemFile
 from kernel.fs.regular import RegularFile
-from kernel.fs.tmpfs import MemFile
 from kernel.fs.uapi import (
     F_SEAL_EXEC,
     F_SEAL_SEAL,

@@ -6,26 +6,16 @@ make or remove names (``kernel.fs.nameops``) and for open (``kernel.fs.open``).
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kernel.errno import (
-    EACCES,
-    EINVAL,
-    ELOOP,
-    ENAMETOOLONG,
-    ENOENT,
-    ENOTDIR,
-    EXDEV,
-    Errno,
-)
+from kernel.errno import EACCES, EINVAL, ELOOP, ENOENT, ENOTDIR, EXDEV, Errno
+from kernel.fs.dcache import DentryCache
 from kernel.fs.dentry import Dentry
 from kernel.fs.uapi import (
     AT_FDCWD,
     MAXSYMLINKS,
     MAY_EXEC,
-    NAME_MAX,
     RESOLVE_BENEATH,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
@@ -40,11 +30,8 @@ if TYPE_CHECKING:
 
     from kernel.fs.file import File
     from kernel.fs.inode import Inode, SuperBlock
-    from kernel.fs.undo import Undo
     from kernel.task.task import Task
 
-CACHE_LIMIT = 60_000
-"""Entries looked up before the unused ones are dropped."""
 
 
 class FsContext:
@@ -97,12 +84,12 @@ class Walk:
         self.links = 0
 
 
-class Vfs:
+class Vfs(DentryCache):
     """The tree of names. ``root`` is the top; every file system is mounted below it."""
 
     def __init__(self, kernel: Any, root_inode: Inode) -> None:
         self.kernel = kernel
-        self.root = Dentry(b"", None, root_inode)
+        super().__init__(Dentry(b"", None, root_inode))
         self.root.is_mount = True
         self.mounts = [Mount(21, 1, self.root, root_inode.sb)]
         self.shm: Any = None
@@ -111,9 +98,6 @@ class Vfs:
         """The host directories in use."""
         self.protected_symlinks = True
         self.protected_hardlinks = True
-        self._cached = 0
-        self.undo: Undo | None = None
-        """Remembers which names change, for them to be taken back."""
 
     # -- what the other parts of the kernel call
 
@@ -149,7 +133,7 @@ class Vfs:
         try:
             return parent.children[name]
         except KeyError:
-            return self._lookup(task, parent, name)
+            return self.lookup(task, parent, name)
 
     def open(self, task: Task, dirfd: int, path: bytes, flags: int, mode: int = 0) -> File | Awaitable[File]:
         """openat(2) up to the open file; awaitable when it may block (a FIFO)."""
@@ -260,7 +244,7 @@ class Vfs:
             try:
                 child = dentry.children[name]
             except KeyError:
-                child = self._lookup(task, dentry, name)
+                child = self.lookup(task, dentry, name)
             if child is None:
                 raise Errno(ENOENT)
             if child.is_mount and walk.resolve & RESOLVE_NO_XDEV:
@@ -292,7 +276,7 @@ class Vfs:
                 return self._up(walk, parent)
             if name in (b"", b"."):
                 return parent
-            child = self._lookup(walk.task, parent, name)
+            child = self.lookup(walk.task, parent, name)
         if child is not None and child.is_mount and walk.resolve & RESOLVE_NO_XDEV:
             raise Errno(EXDEV)
         return child
@@ -347,82 +331,3 @@ class Vfs:
         if inode.kind != S_IFDIR:
             raise Errno(ENOTDIR)
         inode.permission(task, MAY_EXEC)
-
-    def _lookup(self, task: Task, parent: Dentry, name: bytes) -> Dentry | None:
-        """An entry not in the cache yet."""
-        if len(name) > NAME_MAX:
-            raise Errno(ENAMETOOLONG)
-        directory = parent.inode
-        inode = directory.lookup(task, name)
-        if directory.volatile:
-            if inode is None:
-                return None
-            known = directory.known
-            if known is None:
-                return Dentry(name, parent, inode)
-            child = known.get(name)
-            if child is None or child.inode is not inode or child.parent is not parent:
-                child = known[name] = Dentry(name, parent, inode)
-            return child
-        child = None if inode is None else Dentry(name, parent, inode)
-        parent.children[name] = child
-        self._cached += 1
-        if self._cached > CACHE_LIMIT:
-            self._cached = 0
-            self._prune(self.root)
-        return child
-
-    def _prune(self, top: Dentry) -> None:
-        """Forget entries that nobody holds; their file systems find them again."""
-        parents, order = [top], []
-        while parents:  # not recursive: a guest can nest directories as deep as it likes
-            dentry = parents.pop()
-            order.append(dentry)
-            parents += [child for child in dentry.children.values() if child is not None and child.children]
-        dentry = top
-        while order:
-            dentry = order.pop()  # children come before their parents
-            children = dentry.children
-            for name in list(children):
-                child = children[name]
-                # references: ``children``, ``child`` and getrefcount's own argument
-                if child is None or not (child.children or child.is_mount or sys.getrefcount(child) > 3):
-                    del children[name]
-
-    # -- keeping the cache true
-
-    def instantiate(self, parent: Dentry, name: bytes, inode: Inode) -> Dentry:
-        """A name was made."""
-        dentry = Dentry(name, parent, inode)
-        self._remember(parent, name, dentry)
-        return dentry
-
-    def _remember(self, parent: Dentry, name: bytes, dentry: Dentry) -> None:
-        directory = parent.inode
-        if not directory.volatile:
-            if self.undo is not None:
-                self.undo.keep_name(parent, name)
-            parent.children[name] = dentry
-        elif directory.known is not None:
-            directory.known[name] = dentry
-
-    def drop(self, dentry: Dentry) -> None:
-        """A name was removed."""
-        self._uncache(dentry)
-        dentry.gone = True
-
-    def _uncache(self, dentry: Dentry) -> None:
-        """``dentry`` is no longer where it was."""
-        parent = dentry.parent
-        if self.undo is not None:
-            self.undo.keep_dentry(dentry)
-        if parent is not None and parent.children.get(dentry.name) is dentry:
-            if self.undo is not None:
-                self.undo.keep_name(parent, dentry.name)
-            parent.children[dentry.name] = None
-
-    def move(self, dentry: Dentry, parent: Dentry, name: bytes) -> None:
-        """A name became another, in the same directory or elsewhere."""
-        self._uncache(dentry)
-        dentry.parent, dentry.name = parent, name
-        self._remember(parent, name, dentry)

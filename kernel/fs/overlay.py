@@ -20,8 +20,9 @@ from weakref import WeakValueDictionary
 from kernel.errno import EACCES, ETXTBSY, Errno
 from kernel.fs.hosttree import HostBacking, HostTree, join
 from kernel.fs.inode import Inode, StatFs, SuperBlock
+from kernel.fs.memfile import MemFile, MemInode, MemSpecial, MemSymlink
 from kernel.fs.regular import RegularFile
-from kernel.fs.tmpfs import INODE_BYTES, MemDir, MemFile, MemInode, MemSpecial, MemSymlink
+from kernel.fs.tmpfs import INODE_BYTES, MemDir
 from kernel.fs.uapi import O_TRUNC, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 
 if TYPE_CHECKING:

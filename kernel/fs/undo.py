@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernel.fs.tmpfs import MemInode
+from kernel.fs.memfile import MemInode
 
 if TYPE_CHECKING:
     from kernel.fs.dentry import Dentry

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errno import ECONNREFUSED, EMSGSIZE, ENOTCONN, EOPNOTSUPP, EPIPE, Errno
+from kernel.net.listen import ListeningSocket
 from kernel.net.scm import Ancillary
 from kernel.net.skb import MAX_FRAGS_SIZE, PAGE_SIZE, SKB_MAX_ALLOC, Message, Skb, truesize
 from kernel.net.uapi import (
@@ -17,7 +18,7 @@ from kernel.net.uapi import (
     SOCK_DGRAM,
     SOCK_SEQPACKET,
 )
-from kernel.net.unix import ESTABLISHED, UNCONNECTED_STATE, ListeningSocket, UnixSocket, may_send
+from kernel.net.unix import ESTABLISHED, UNCONNECTED_STATE, UnixSocket, may_send
 
 if TYPE_CHECKING:
     from kernel.task.task import Task

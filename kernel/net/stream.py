@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kernel.errno import EAGAIN, EINVAL, EISCONN, ENOTCONN, EOPNOTSUPP, EPIPE, Errno
 from kernel.fs.pipe import broken_pipe
 from kernel.fs.uapi import O_NONBLOCK
+from kernel.net.listen import ListeningSocket
 from kernel.net.scm import Ancillary
 from kernel.net.skb import PAGE_SIZE, SKB_MAX_HEAD, Message, Skb, truesize
 from kernel.net.uapi import (
@@ -19,7 +20,7 @@ from kernel.net.uapi import (
     SEND_SHUTDOWN,
     SOCK_STREAM,
 )
-from kernel.net.unix import ESTABLISHED, ListeningSocket
+from kernel.net.unix import ESTABLISHED
 
 if TYPE_CHECKING:
     from kernel.task.task import Task

@@ -19,7 +19,6 @@ from kernel.errno import (
     EEXIST,
     EINTR,
     EINVAL,
-    EISCONN,
     ENOTTY,
     EOPNOTSUPP,
     EPERM,
@@ -29,16 +28,7 @@ from kernel.errno import (
 )
 from kernel.fs.anon import socket_inode
 from kernel.fs.file import File
-from kernel.fs.pollmask import (
-    POLLERR,
-    POLLHUP,
-    POLLIN,
-    POLLOUT,
-    POLLRDHUP,
-    POLLRDNORM,
-    POLLWRBAND,
-    POLLWRNORM,
-)
+from kernel.fs.pollmask import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM
 from kernel.fs.uapi import AT_FDCWD, MAY_WRITE, O_NONBLOCK, O_RDWR, S_IFSOCK
 from kernel.net.address import parse_address
 from kernel.net.scm import UNCONNECTED, Ancillary, Ucred, ucred_of
@@ -53,7 +43,6 @@ from kernel.net.uapi import (
     SOCK_DGRAM,
     SOCK_SEQPACKET,
     SOCK_STREAM,
-    SOMAXCONN,
 )
 from kernel.task.wait import WaitQueue, sleep
 
@@ -343,59 +332,6 @@ class UnixSocket(File):
         while self.receive:
             self.receive.popleft().free()
         self.state = UNCONNECTED_STATE
-        self.wake_all()
-
-
-class ListeningSocket(UnixSocket):
-    """Kinds that have connections: stream and seqpacket."""
-
-    def listen(self, task: Task, backlog: int) -> None:
-        if self.name is None or self.state == ESTABLISHED:
-            raise Errno(EINVAL)
-        grown = backlog > self.backlog
-        self.backlog = min(backlog & 0xFFFFFFFF, SOMAXCONN)
-        self.state = LISTEN
-        self.peer_cred, self.peer_groups = ucred_of(task), task.cred.groups
-        if grown:
-            self.write_queue.wake()
-
-    async def accept(self, task: Task, flags: int) -> UnixSocket:
-        if self.state != LISTEN:
-            raise Errno(EINVAL)
-        deadline_ns = self.deadline(self.rcv_timeout_ns, 0)
-        while not self.accepting:
-            if self.shut & RCV_SHUTDOWN:
-                raise Errno(EINVAL)
-            await self.wait(self.read_queue, deadline_ns)
-        embryo = self.accepting.popleft()
-        embryo.accepted = True
-        embryo.flags = O_RDWR | flags & O_NONBLOCK
-        self.write_queue.wake()
-        return embryo
-
-    async def connect(self, task: Task, raw: bytes) -> None:
-        """unix_stream_connect."""
-        deadline_ns = self.deadline(self.snd_timeout_ns, 0)
-        while True:
-            other = self.find(task, raw)
-            if other.state != LISTEN or other.shut & RCV_SHUTDOWN:
-                raise Errno(ECONNREFUSED)
-            if self.state != UNCONNECTED_STATE:
-                raise Errno(EISCONN if self.state == ESTABLISHED else EINVAL)
-            if len(other.accepting) <= other.backlog:
-                break
-            await self.wait(other.write_queue, deadline_ns)
-        embryo = type(self)(task, 0)
-        embryo.accepted = False
-        embryo.name = other.name
-        embryo.bound = None
-        embryo.pass_credentials = other.pass_credentials
-        embryo.peer, self.peer = self, embryo
-        embryo.state = self.state = ESTABLISHED
-        embryo.peer_cred, embryo.peer_groups = ucred_of(task), task.cred.groups
-        self.peer_cred, self.peer_groups = other.peer_cred, other.peer_groups
-        other.accepting.append(embryo)
-        other.read_queue.wake()
         self.wake_all()
 
 

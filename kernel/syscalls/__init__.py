@@ -1,6 +1,7 @@
 """The system calls: one module a family; importing this package fills the table."""
 
 from kernel.syscalls import (  # noqa: F401
+    arch_prctl,
     attr,
     cred,
     crossmem,

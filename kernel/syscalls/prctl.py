@@ -1,4 +1,4 @@
-"""prctl(2) (kernel/sys.c) and arch_prctl(2) (arch/x86/kernel/process_64.c)."""
+"""prctl(2) (kernel/sys.c)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from kernel.task.task import Task
 
 TASK_COMM_LEN = 16
-TASK_SIZE_MAX = 0x7FFFFFFFF000
 DEFAULT_TIMER_SLACK_NS = 50_000
 
 PR_MCE_KILL_CLEAR, PR_MCE_KILL_SET = 0, 1
@@ -31,13 +30,6 @@ PR_GET_AUXV = 0x41555856
 _ANON_NAME_MAX = 80
 _MAX_NAMES = 4096
 """Different names in all; they are kept for ever."""
-
-ARCH_SET_GS = 0x1001
-ARCH_SET_FS = 0x1002
-ARCH_GET_FS = 0x1003
-ARCH_GET_GS = 0x1004
-ARCH_GET_CPUID = 0x1011
-ARCH_SET_CPUID = 0x1012
 
 _Option = Callable[["Task", int, int, int, int], "int | None"]
 _OPTIONS: dict[int, _Option] = {}
@@ -58,30 +50,6 @@ def prctl(task: Task, option: int, arg2: int, arg3: int, arg4: int, arg5: int) -
     if run is None:
         raise Errno(EINVAL)
     return run(task, arg2, arg3, arg4, arg5)
-
-
-@syscall(158, "arch_prctl", code=Enum("archvals"), addr=Hex)
-def arch_prctl(task: Task, code: int, addr: int) -> int | None:
-    if code in (ARCH_SET_FS, ARCH_SET_GS):
-        if addr >= TASK_SIZE_MAX:
-            raise Errno(EPERM)
-        registers = task.registers()
-        if code == ARCH_SET_FS:
-            registers.fs_base = addr
-        else:
-            registers.gs_base = addr
-        task.set_registers(registers)
-        return 0
-    if code in (ARCH_GET_FS, ARCH_GET_GS):
-        registers = task.registers()
-        base = registers.fs_base if code == ARCH_GET_FS else registers.gs_base
-        task.mm.write(addr, struct.pack("<Q", base))
-        return 0
-    if code == ARCH_GET_CPUID:
-        return 1
-    if code == ARCH_SET_CPUID:
-        raise Errno(ENODEV)
-    raise Errno(EINVAL)
 
 
 def _option(number: int) -> Callable[[_Option], _Option]:
@@ -429,5 +397,3 @@ def read_comm(task: Task, address: int) -> bytes:
     if end < 0 and len(raw) < TASK_COMM_LEN - 1:
         raise Errno(EFAULT)
     return raw if end < 0 else raw[:end]
-
-
