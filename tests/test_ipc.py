@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from harness import check_test_program
 
-SUITES = ["ipc_pipe", "ipc_poll", "ipc_epoll", "ipc_events", "ipc_locks", "ipc_socket", "ipc_splice", "ipc_preempt"]
+SUITES = ["ipc_pipe", "ipc_poll", "ipc_epoll", "ipc_events", "ipc_locks", "ipc_socket", "ipc_scm", "ipc_sockopt",
+          "ipc_splice", "ipc_preempt"]
 
 
 @pytest.mark.parametrize("suite", SUITES)

@@ -9,8 +9,12 @@ import pytest
 from tests import harness
 
 
-def test_every_call_in_the_overlay(tmp_path: Path) -> None:
-    program = harness.build("files_calls.c", flags=["-Wno-nonnull"])
+CALLS = ["files_open.c", "files_names.c", "files_attrs.c"]
+
+
+@pytest.mark.parametrize("source", CALLS)
+def test_every_call_in_the_overlay(tmp_path: Path, source: str) -> None:
+    program = harness.build(source, flags=["-Wno-nonnull"])
     for name in ("native", "guest"):
         (tmp_path / name).mkdir(mode=0o755)
     tmp_path.chmod(0o755)
@@ -22,8 +26,9 @@ def test_every_call_in_the_overlay(tmp_path: Path) -> None:
     assert not list((tmp_path / "guest").iterdir()), "the overlay let a change through to the host"
 
 
-def test_every_call_in_a_writable_directory(tmp_path: Path) -> None:
-    program = harness.build("files_calls.c", flags=["-Wno-nonnull"])
+@pytest.mark.parametrize("source", CALLS)
+def test_every_call_in_a_writable_directory(tmp_path: Path, source: str) -> None:
+    program = harness.build(source, flags=["-Wno-nonnull"])
     tmp_path.chmod(0o755)
     harness.check([program, "shared"], cwd=tmp_path / "work", files={}, odf=(0,), status=0)
 
