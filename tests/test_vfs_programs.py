@@ -8,7 +8,6 @@ import pytest
 
 from tests import harness
 
-
 CALLS = ["files_open.c", "files_names.c", "files_attrs.c"]
 
 

@@ -10,6 +10,7 @@ import click
 
 from guest.environment import as_given
 from guest.fuzz.options import fuzz_options
+from guest.options import PROGRAM
 from guest.runner import FAILED, OutputError, guarded, leave, say
 
 #: Every input crashed or hung; some did not; the command line makes no sense.
@@ -32,9 +33,6 @@ _OPTIONS = (
 )
 
 
-_PROGRAM = {"allow_interspersed_args": False}
-
-
 def inputs_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """The program, its arguments and the inputs."""
     return click.argument("words", metavar="-- PROGRAM [ARGS]... INPUTS...", nargs=-1, required=True,
@@ -47,7 +45,7 @@ def _crash_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(context_settings=_PROGRAM, epilog=_EPILOG)
+@click.command(context_settings=PROGRAM, epilog=_EPILOG)
 @_crash_options
 @fuzz_options
 @inputs_argument

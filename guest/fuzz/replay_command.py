@@ -12,7 +12,7 @@ import click
 from guest.environment import as_given
 from guest.fuzz.crash_command import USAGE, inputs_argument
 from guest.fuzz.options import fuzz_options
-from guest.options import Seconds
+from guest.options import PROGRAM, Seconds
 from guest.runner import FAILED, guarded, leave, say
 from guest.trace_command import trace_options, tracing
 
@@ -22,7 +22,7 @@ Exit status: the program's own; 128+N if signal N ended it; 124 after --timeout;
 not found, 126 if it cannot be executed; 125 if Forkyard itself failed."""
 
 
-@click.command(context_settings={"allow_interspersed_args": False}, epilog=_EPILOG)
+@click.command(context_settings=PROGRAM, epilog=_EPILOG)
 @click.option("-i", "--input", "named", metavar="FILE",
               help="The input; all words after -- are then the program's.")
 @click.option("--stdio", is_flag=True,
