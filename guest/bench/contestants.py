@@ -10,8 +10,10 @@ OURS = (CLASSIC, *ON_DEMAND)
 ALL = (*OURS, HOST)
 #: One session in which the program itself switches between the kinds of fork.
 FORKYARD = "Forkyard"
-#: Session options by who runs; None is the host itself.
+#: Session options by who runs; None is the host itself. Where mappings lie among the page tables decides how many
+#: entries a fork visits: at fixed addresses it is the same number each time.
 SESSIONS: dict[str, dict[str, Any] | None] = {
-    CLASSIC: {}, ODF1: {"odf": True}, ODF2: {"odf": True, "odf_level": 2}, HOST: None, FORKYARD: {}}
+    CLASSIC: {"aslr": False}, ODF1: {"aslr": False, "odf": True}, ODF2: {"aslr": False, "odf": True, "odf_level": 2},
+    HOST: None, FORKYARD: {"aslr": False}}
 HEADINGS = {CLASSIC: "classic fork", ODF1: "on demand, level 1", ODF2: "on demand, level 2", HOST: "host's own fork"}
 PAPER_CLASSIC, PAPER_ODF = PAPER = "paper: fork", "paper: on demand"
