@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def pytest_configure() -> None:
             signal.signal(signo, signal.default_int_handler if signo == signal.SIGINT else signal.SIG_DFL)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the machine before any test counts seconds: minutes, on a busy host. Workers of xdist begin after that."""
+    if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        subprocess.run([sys.executable, "-m", "guest.cli", "run", "--memory", "64M", "--", "true"], cwd=harness.ROOT,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)  # the tests say what is wrong
+
+
 @pytest.fixture(params=[0, 1], ids=["classic", "odf"])
 def odf(request: pytest.FixtureRequest) -> int:
     """use_odf: each test that asks for it runs under both kinds of fork."""
@@ -36,8 +44,18 @@ def scratch(tmp_path: Path) -> Path:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item):
+def pytest_runtest_setup(item: pytest.Item):
     """A program or compiler that this host does not have: skip."""
+    return (yield from _skip_unavailable())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """The same, found out in the test itself."""
+    return (yield from _skip_unavailable())
+
+
+def _skip_unavailable():
     try:
         return (yield)
     except harness.Unavailable as why:
