@@ -41,26 +41,22 @@ static int do_shrink(void) { return mremap(area, area_size, TEST_PAGE, 0) == MAP
 static int judge_shrink(int failed) { return intact(0, failed ? 1536 : 1); }
 static int do_msync(void) { return msync(area, area_size, MS_SYNC) ? errno : 0; }
 
-FN_TEST(fork_again)
-{
-    static const struct operation o = {three_tables, .run = do_fork, .judge = same, .may_die = SIGKILL};
-    every(&o);
-}
-INJECT(unmap_part, three_tables, .run = do_unmap, .judge = judge_unmap)
-INJECT(protect_part, three_tables, .run = do_protect, .judge = same)
-INJECT(protect_none, three_tables, .run = do_none, .judge = judge_none)
-INJECT(dontneed, three_tables, .run = do_dontneed, .judge = judge_dontneed)
-INJECT(free_lazily, three_tables, .run = do_free, .judge = same)
-INJECT(free_a_part_lazily, three_tables, .run = do_free_part, .judge = same)
-INJECT(populate_for_reading, three_tables, empty_holes, .run = do_populate_read, .judge = same)
+INJECT_FORKS(fork_again, three_tables)
+INJECT(unmap_part, three_tables, .run = do_unmap, .judge = judge_unmap, .takes_from = 1)
+INJECT(protect_part, three_tables, .run = do_protect, .judge = same, .takes_from = 1)
+INJECT(protect_none, three_tables, .run = do_none, .judge = judge_none, .takes_from = 1)
+INJECT(dontneed, three_tables, .run = do_dontneed, .judge = judge_dontneed, .takes_from = 1)
+INJECT(free_lazily, three_tables, .run = do_free, .judge = same, .takes_from = 1)
+INJECT(free_a_part_lazily, three_tables, .run = do_free_part, .judge = same, .takes_from = 1)
+INJECT(populate_for_reading, three_tables, empty_holes, .run = do_populate_read, .judge = same, .takes_from = 1)
 INJECT(populate_for_writing, three_tables, empty_holes, .run = do_populate_write, .judge = same)
 INJECT(collapse, three_tables, empty_holes, .run = do_collapse, .judge = same, .host_may_refuse = 1)
 INJECT(lock, three_tables, empty_holes, .run = do_lock, .undo = unlock, .judge = same,
        .also = EAGAIN, .host_may_refuse = 1)
-INJECT(map_over, three_tables, .run = do_map_over, .judge = judge_dontneed)
+INJECT(map_over, three_tables, .run = do_map_over, .judge = judge_dontneed, .takes_from = 1)
 INJECT(move, three_tables, .run = do_move, .judge = judge_move)
-INJECT(shrink, three_tables, .run = do_shrink, .judge = judge_shrink)
-INJECT(sync_shared, shared_file, .run = do_msync, .judge = same)
+INJECT(shrink, three_tables, .run = do_shrink, .judge = judge_shrink, .takes_from = 1)
+INJECT(sync_shared, shared_file, .run = do_msync, .judge = same, .takes_from = 1)
 
 /* -- the heap: its end inside a shared table ----------------------------------------------------------------------- */
 
@@ -85,7 +81,7 @@ static int do_grow_heap(void)
     return 0;
 }
 
-INJECT(shrink_heap, heap, .run = do_shrink_heap, .judge = judge_shrink_heap, .clean = no_heap)
+INJECT(shrink_heap, heap, .run = do_shrink_heap, .judge = judge_shrink_heap, .clean = no_heap, .takes_from = 1)
 INJECT(grow_heap, heap, .run = do_grow_heap, .judge = same, .clean = no_heap, .may_die = SIGKILL)
 
 /* -- pages in the swap area ---------------------------------------------------------------------------------------- */
@@ -103,9 +99,10 @@ static int judge_move_swapped(int failed)
 }
 static int do_collapse_swapped(void) { return madvise(area, TEST_TABLE, MADV_COLLAPSE) ? errno : 0; }
 
-INJECT(unmap_swapped, to_swap, page_out, do_unmap_swapped, .judge = judge_unmap_swapped)
-INJECT(protect_swapped, to_swap, page_out, do_protect, .judge = same)
-INJECT(move_swapped, to_swap, page_out, do_move_swapped, .judge = judge_move_swapped)
-INJECT(populate_swapped, to_swap, page_out, do_lock, unlock, same, .also = EAGAIN, .host_may_refuse = 1)
-INJECT(collapse_swapped, to_swap, page_out, do_collapse_swapped, .judge = same, .host_may_refuse = 1)
-INJECT(fork_swapped, to_swap, page_out, do_fork, .judge = same, .may_die = SIGKILL)
+INJECT(unmap_swapped, to_swap, page_out, .run = do_unmap_swapped, .judge = judge_unmap_swapped, .takes_from = 1)
+INJECT(protect_swapped, to_swap, page_out, .run = do_protect, .judge = same, .takes_from = 1)
+INJECT(move_swapped, to_swap, page_out, .run = do_move_swapped, .judge = judge_move_swapped)
+INJECT(populate_swapped, to_swap, page_out, .run = do_lock, .undo = unlock, .judge = same, .also = EAGAIN,
+       .host_may_refuse = 1)
+INJECT(collapse_swapped, to_swap, page_out, .run = do_collapse_swapped, .judge = same, .host_may_refuse = 1)
+INJECT_FORKS(fork_swapped, to_swap, page_out)

@@ -29,7 +29,7 @@ static int do_fresh(void)
 }
 
 INJECT(write_fault, three_tables, .run = do_write, .judge = judge_write, .may_die = SIGKILL)
-INJECT(read_a_hole, three_tables, empty_holes, .run = do_read_hole, .judge = same, .may_die = SIGKILL)
+INJECT(read_a_hole, three_tables, empty_holes, .run = do_read_hole, .judge = same, .may_die = SIGKILL, .takes_from = 1)
 INJECT(write_a_hole, three_tables, empty_holes, .run = do_write_hole, .judge = judge_write_hole, .may_die = SIGKILL)
 INJECT(write_the_zero_page, with_zero_pages, .run = do_write_hole, .judge = judge_write_hole, .may_die = SIGKILL)
 INJECT(fresh_mapping, three_tables, .run = do_fresh, .judge = same, .may_die = SIGKILL)
@@ -80,14 +80,14 @@ static int do_read_cold(void)
 
 INJECT(shared_file_write, shared_file, empty_shared, .run = do_write_shared, .judge = same, .may_die = SIGKILL)
 INJECT(shared_file_read_new, shared_file, empty_shared, .run = do_read_shared_untouched, .judge = same,
-       .may_die = SIGKILL)
+       .may_die = SIGKILL, .takes_from = 1)
 INJECT(shared_file_write_new, shared_file, empty_shared, .run = do_write_shared_untouched, .judge = same,
        .may_die = SIGKILL)
 INJECT(shared_file_write_hole, shared_file, empty_shared, .run = do_write_shared_hole, .judge = same,
        .may_die = SIGKILL)
 INJECT(private_file_copy, private_file, empty_private, .run = do_write, .judge = judge_write, .may_die = SIGKILL)
 INJECT(private_file_read_new, private_file, empty_private, .run = do_read_shared_untouched, .judge = same,
-       .may_die = SIGKILL)
+       .may_die = SIGKILL, .takes_from = 1)
 INJECT(private_file_copy_new, private_file, empty_private, .run = do_write_shared_untouched, .judge = same,
        .may_die = SIGKILL)
 INJECT(cold_file, three_tables, .run = do_read_cold, .judge = same, .may_die = SIGKILL)
@@ -96,8 +96,8 @@ INJECT(cold_file, three_tables, .run = do_read_cold, .judge = same, .may_die = S
 
 static int do_swap_in(void) { return *(volatile size_t *)(area + 30 * TEST_PAGE) != mark_of(30); }
 
-INJECT(swap_in_for_reading, to_swap, page_out, do_swap_in, .judge = same, .may_die = SIGKILL)
-INJECT(swap_in_for_writing, to_swap, page_out, do_write, .judge = judge_write, .may_die = SIGKILL)
+INJECT(swap_in_for_reading, to_swap, page_out, .run = do_swap_in, .judge = same, .may_die = SIGKILL)
+INJECT(swap_in_for_writing, to_swap, page_out, .run = do_write, .judge = judge_write, .may_die = SIGKILL)
 
 /* -- the kernel's own accesses: EFAULT or less than was asked for ------------------------------------------------- */
 
@@ -122,7 +122,7 @@ static int judge_read_into(int failed)
 
 INJECT(read_into_small_pages, three_tables, .run = do_read_into, .judge = judge_read_into, .also = EFAULT,
        .may_die = SIGKILL)
-INJECT(read_into_swapped_pages, to_swap, page_out, do_read_into, .judge = judge_read_into, .also = EFAULT,
+INJECT(read_into_swapped_pages, to_swap, page_out, .run = do_read_into, .judge = judge_read_into, .also = EFAULT,
        .may_die = SIGKILL)
 INJECT(read_into_a_leaf, two_leaves, .run = do_read_into, .judge = judge_read_into, .also = EFAULT,
        .may_die = SIGKILL)

@@ -45,9 +45,9 @@ static int do_lock(void) { return mlock(area + TEST_TABLE - TEST_PAGE, 2 * TEST_
 static void unlock(void) { TEST_SUCC(munlock(area + TEST_TABLE - TEST_PAGE, 2 * TEST_PAGE)); }
 
 INJECT(unmap_parts, two_leaves, .run = do_unmap, .judge = judge_unmap)
-INJECT(unmap_one, two_leaves, .run = do_unmap_one, .judge = judge_unmap_one)
+INJECT(unmap_one, two_leaves, .run = do_unmap_one, .judge = judge_unmap_one, .takes_from = 2)
 INJECT(protect_parts, two_leaves, .run = do_protect, .judge = same)
-INJECT(protect_one, two_leaves, .run = do_protect_one, .judge = same)
+INJECT(protect_one, two_leaves, .run = do_protect_one, .judge = same, .takes_from = 2)
 INJECT(dontneed_of_parts, two_leaves, .run = do_dontneed, .judge = judge_dontneed)
 INJECT(free_parts_lazily, two_leaves, .run = do_free, .judge = same)
 INJECT(dontfork_of_parts, two_leaves, .run = do_dontfork, .judge = same)
@@ -57,11 +57,7 @@ INJECT(move_askew, two_leaves, .run = do_move_askew, .judge = judge_move_askew)
 INJECT(move_parts, two_leaves, .run = do_move_part, .judge = judge_move_part)
 INJECT(shrink, two_leaves, .run = do_shrink, .judge = judge_shrink)
 INJECT(lock_parts, two_leaves, .run = do_lock, .undo = unlock, .judge = same, .also = EAGAIN, .host_may_refuse = 1)
-FN_TEST(fork_both)
-{
-    static const struct operation o = {two_leaves, .run = do_fork, .judge = same, .may_die = SIGKILL};
-    every(&o);
-}
+INJECT_FORKS(fork_both, two_leaves)
 
 /* -- faults -------------------------------------------------------------------------------------------------------- */
 
