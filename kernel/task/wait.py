@@ -68,6 +68,8 @@ class Sleep:
         for queue in self.queues:
             queue.sleepers.pop(self, None)
         if self.task is not None:
+            if self.task.state in "SD":
+                self.task.state = "R"  # runnable, though its turn is yet to come
             self.task.kernel.scheduler.wake(self.task)
         return True
 

@@ -77,6 +77,7 @@ FN_TEST(timeouts)
 
 #define SLEEPERS 6
 static volatile int asleep, woken[SLEEPERS], order;
+static volatile pid_t tids[SLEEPERS];
 
 struct sleeper {
     int number, op;
@@ -87,18 +88,20 @@ struct sleeper {
 static void *sleeper(void *argument)
 {
     struct sleeper *self = argument;
-    __sync_fetch_and_add(&asleep, 1);
+    tids[__sync_fetch_and_add(&asleep, 1)] = syscall(SYS_gettid);
     long r = futex(&word, self->op, 7, NULL, NULL, self->bits);
     woken[self->number] = r == 0 ? __sync_add_and_fetch(&order, 1) : -1;
     return NULL;
 }
 
-/* Sleep until thread `tid` of this process sleeps in a futex; there is no better way to know. */
+/* Wait until that many threads sleep. */
 static void settle(int count)
 {
-    while (asleep < count)
-        sched_yield();
-    usleep(30000);
+    for (int i = 0; i < count; i++) {
+        while (!tids[i])
+            sched_yield();
+        test_until_asleep(getpid(), tids[i]);
+    }
 }
 
 static struct sleeper sleepers[SLEEPERS];
@@ -107,6 +110,7 @@ static void start(int op, const unsigned *bits)
 {
     asleep = order = 0;
     word = 7;
+    memset((void *)tids, 0, sizeof tids);
     for (int i = 0; i < SLEEPERS; i++) {
         woken[i] = 0;
         sleepers[i] = (struct sleeper){.number = i, .op = op, .bits = bits ? bits[i] : 0};
@@ -121,12 +125,14 @@ static void join(void)
         pthread_join(sleepers[i].thread, NULL);
 }
 
+/* Which threads have been woken, when the others sleep. */
 static int awake(void)
 {
-    usleep(20000);
     int mask = 0;
-    for (int i = 0; i < SLEEPERS; i++)
+    for (int i = 0; i < SLEEPERS; i++) {
+        test_until_asleep(getpid(), tids[i]);
         mask |= (woken[i] != 0) << i;
+    }
     return mask;
 }
 
@@ -247,7 +253,7 @@ static volatile int pi_got;
 static void *pi_locker(void *argument)
 {
     (void)argument;
-    __sync_fetch_and_add(&asleep, 1);
+    tids[__sync_fetch_and_add(&asleep, 1)] = syscall(SYS_gettid);
     if (futex(&word, LOCK_PI | PRIVATE, 0, NULL, NULL, 0) == 0 && (word & 0x3fffffff) == syscall(SYS_gettid)) {
         __sync_fetch_and_add(&pi_got, 1);
         usleep(2000);
@@ -273,6 +279,7 @@ FN_TEST(pi_lock)
     TEST_SUCC(futex(&word, TRYLOCK_PI | PRIVATE, 0, NULL, NULL, 0));
     pthread_t threads[4];
     asleep = pi_got = 0;
+    memset((void *)tids, 0, sizeof tids);
     for (int i = 0; i < 4; i++)
         pthread_create(&threads[i], NULL, pi_locker, NULL);
     settle(4);
@@ -289,8 +296,10 @@ static void *pi_holder(void *argument)
     (void)argument;
     futex(&word, LOCK_PI | PRIVATE, 0, NULL, NULL, 0);
     asleep = 1;
-    usleep(100000);
-    return NULL; /* dies with the lock */
+    while (asleep)
+        usleep(1000);
+    test_until_asleep(getpid(), getpid());
+    return NULL; /* dies with the lock, when the other waits for it */
 }
 
 FN_TEST(pi_timeout_and_dead_owner)
@@ -307,6 +316,7 @@ FN_TEST(pi_timeout_and_dead_owner)
         t.tv_sec++, t.tv_nsec -= 1000000000;
     TEST_ERRNO(futex(&word, LOCK_PI | PRIVATE, 0, &t, NULL, 0), ETIMEDOUT);
     TEST_ERRNO(futex(&word, TRYLOCK_PI | PRIVATE, 0, NULL, NULL, 0), EAGAIN);
+    asleep = 0;
     TEST_SUCC(futex(&word, LOCK_PI | PRIVATE, 0, NULL, NULL, 0));
     TEST_EQ(word & 0x3fffffff, syscall(SYS_gettid));
     TEST_EQ(word & OWNER_DIED, OWNER_DIED);
@@ -365,7 +375,7 @@ FN_TEST(robust_list_at_exit)
         shared->pending.word = tid;
         syscall(SYS_set_robust_list, &shared->head, 24);
         shared->ready = 1;
-        usleep(50000);
+        test_until_asleep(test_pid, test_pid);
         kill(getpid(), SIGKILL);
     }
     while (!shared->ready)
@@ -406,7 +416,7 @@ struct waitv {
 static void *wake_second(void *argument)
 {
     (void)argument;
-    usleep(30000);
+    test_until_asleep(getpid(), getpid());
     word2 = 1;
     while (futex(&word2, WAKE | PRIVATE, 1, NULL, NULL, 0) == 0)
         usleep(1000);

@@ -235,6 +235,47 @@ TEST_UNUSED static void test_child_ended_well(pid_t pid, const char *file, int l
         test_wait(_child);                                                                 \
     })
 
+/* The state letter of a thread's stat file, as R, S or T; 0 when there is no such thread. */
+TEST_UNUSED static char test_state(pid_t pid, pid_t tid)
+{
+    char path[64], text[128];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[got > 0 ? got : 0] = 0;
+    char *name_end = strrchr(text, ')');
+    return name_end ? name_end[2] : 0;
+}
+
+/* Wait until the thread sleeps in a call; one that has ended counts, too. */
+TEST_UNUSED static void test_until_asleep(pid_t pid, pid_t tid)
+{
+    for (char state; (state = test_state(pid, tid)) != 0 && state != 'S' && state != 'Z';)
+        usleep(1000);
+}
+
+/* A child that sends `signo` to this process, once, when it has gone to sleep. */
+TEST_UNUSED static pid_t test_signal_in_sleep(int signo)
+{
+    pid_t sleeper = getpid(), child = TEST_SUCC(fork());
+    if (child == 0) {
+        test_until_asleep(sleeper, sleeper);
+        kill(sleeper, signo);
+        _exit(0);
+    }
+    return child;
+}
+
+/* Run the block, whose first call that sleeps gets the signal, however slow the machine is. */
+#define TEST_SIGNALLED(signo, ...)                                                         \
+    do {                                                                                   \
+        pid_t _sender = test_signal_in_sleep(signo);                                       \
+        __VA_ARGS__;                                                                       \
+        TEST_REAP(_sender);                                                                \
+    } while (0)
+
 /* What the CPU raised while the block ran; signo 0 when nothing. */
 struct test_fault {
     int signo, code;
