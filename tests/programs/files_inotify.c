@@ -126,7 +126,7 @@ int main(void)
         _exit(0);
     }
     struct pollfd p = {in, POLLIN, 0};
-    P(poll(&p, 1, 5000));
+    P(poll(&p, 1, -1));
     show("woken");
     wait(NULL);
     close(in);

@@ -225,8 +225,7 @@ FN_TEST(waiting)
     TEST_CHECK((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 >= 39);
     struct sigaction act = {.sa_handler = count, .sa_flags = SA_RESTART};
     sigaction(SIGALRM, &act, NULL);
-    ualarm(30000, 0);
-    TEST_ERRNO(epoll_wait(e, ev, 1, -1), EINTR);
+    TEST_SIGNALLED(SIGALRM, TEST_ERRNO(epoll_wait(e, ev, 1, -1), EINTR));
     sigset_t block, none;
     sigemptyset(&none);
     sigemptyset(&block);

@@ -107,8 +107,8 @@ FN_TEST(conflicts_and_waiting)
     }
     char c;
     TEST_SUCC(read(p[0], &c, 1));
-    pause_ms(40);
     TEST_CHECK(c == 'w');
+    test_until_asleep(child, child);
     TEST_ERRNO(lock(fd, F_SETLKW, F_WRLCK, 10, 1), EDEADLK);
     TEST_SUCC(lock(fd, F_SETLK, F_UNLCK, 0, 10));
     TEST_SUCC(read(p[0], &c, 1));
@@ -139,12 +139,10 @@ FN_TEST(interrupted_wait)
     TEST_CHILD({
         struct sigaction a = {.sa_handler = on_alarm};
         sigaction(SIGALRM, &a, NULL);
-        ualarm(30000, 0);
-        TEST_ERRNO(lock(fd, F_SETLKW, F_WRLCK, 0, 0), EINTR);
+        TEST_SIGNALLED(SIGALRM, TEST_ERRNO(lock(fd, F_SETLKW, F_WRLCK, 0, 0), EINTR));
         int again = open("locked", O_RDWR);
         TEST_SUCC(flock(again, LOCK_EX));
-        ualarm(30000, 0);
-        TEST_ERRNO(flock(fd, LOCK_EX), EINTR);
+        TEST_SIGNALLED(SIGALRM, TEST_ERRNO(flock(fd, LOCK_EX), EINTR));
     });
 }
 

@@ -283,26 +283,25 @@ FN_TEST(interrupted_read)
     struct sigaction a = {.sa_handler = ignore};
     TEST_SUCC(pipe(p));
     sigaction(SIGALRM, &a, NULL);
-    ualarm(30000, 0);
-    TEST_ERRNO(read(p[0], back, 1), EINTR);
+    TEST_SIGNALLED(SIGALRM, TEST_ERRNO(read(p[0], back, 1), EINTR));
     a.sa_flags = SA_RESTART;
     sigaction(SIGALRM, &a, NULL);
     pid_t child = TEST_SUCC(fork());
-    if (!child) {
-        pause_ms(150);
+    if (!child) { /* signals until the reader has been asleep again after one */
+        for (int i = 0; i < 3; i++) {
+            test_until_asleep(test_pid, test_pid);
+            kill(test_pid, SIGALRM);
+        }
         TEST_SUCC(write(p[1], "z", 1));
         _exit(0);
     }
-    ualarm(30000, 0);
     TEST_RES(read(p[0], back, 1), _ret == 1 && back[0] == 'z');
     TEST_REAP(child);
     /* a write that has begun gives what it wrote */
     a.sa_flags = 0;
     sigaction(SIGALRM, &a, NULL);
-    ualarm(30000, 0);
-    TEST_RES(write(p[1], big, 100000), _ret == 65536);
-    ualarm(30000, 0);
-    TEST_ERRNO(write(p[1], big, 1000), EINTR);
+    TEST_SIGNALLED(SIGALRM, TEST_RES(write(p[1], big, 100000), _ret == 65536));
+    TEST_SIGNALLED(SIGALRM, TEST_ERRNO(write(p[1], big, 1000), EINTR));
     signal(SIGALRM, SIG_DFL);
 }
 
@@ -412,8 +411,7 @@ FN_TEST(fifo_open_interrupted)
     TEST_SUCC(mkfifo("fifo", 0600));
     struct sigaction a = {.sa_handler = ignore};
     sigaction(SIGALRM, &a, NULL);
-    ualarm(30000, 0);
-    TEST_ERRNO(open("fifo", O_RDONLY), EINTR);
+    TEST_SIGNALLED(SIGALRM, TEST_ERRNO(open("fifo", O_RDONLY), EINTR));
     TEST_ERRNO(open("fifo", O_WRONLY | O_NONBLOCK), ENXIO);
     signal(SIGALRM, SIG_DFL);
     struct stat st;

@@ -156,7 +156,7 @@ static void serve(const char *path, int kind)
     pid_t child = TEST_SUCC(fork());
     if (!child) {
         close(l);
-        pause_ms(30);
+        test_until_asleep(test_pid, test_pid); /* in accept */
         TEST_SUCC(connect_to(c, path));
         TEST_SUCC(write(c, "question", 8));
         TEST_RES(read(c, back, 100), _ret == 6 && !memcmp(back, "answer", 6));

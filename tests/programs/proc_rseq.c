@@ -108,7 +108,7 @@ static void on_alarm(int signo)
 FN_TEST(a_signal_aborts)
 {
     struct area *a = area();
-    struct itimerval timer = {{0, 0}, {0, 50000}};
+    struct itimerval timer = {{0, 50000}, {0, 50000}}, never = {{0, 0}, {0, 0}};
     stop = handled = 0;
     signal(SIGALRM, on_alarm);
     TEST_SUCC(setitimer(ITIMER_REAL, &timer, NULL));
@@ -116,6 +116,7 @@ FN_TEST(a_signal_aborts)
     TEST_EQ(a->rseq_cs, 0);
     while (!handled)
         usleep(1000);
+    TEST_SUCC(setitimer(ITIMER_REAL, &never, NULL));
     signal(SIGALRM, SIG_DFL);
 }
 
@@ -158,7 +159,7 @@ FN_TEST(nonsense_is_fatal)
         cs.start_ip = 0;
         cs.post_commit_offset = 1;
         signal(SIGALRM, on_alarm);
-        struct itimerval timer = {{0, 0}, {0, 10000}};
+        struct itimerval timer = {{0, 10000}, {0, 10000}};
         setitimer(ITIMER_REAL, &timer, NULL);
         a->rseq_cs = (uint64_t)(unsigned long)&cs;
         for (;;)
