@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import subprocess
@@ -16,6 +17,7 @@ from harness import build
 from guest.fuzz.forkpoint import ForkPointError
 from guest.fuzz.forkserver import ForkServer, Options
 from guest.fuzz.input import BytesInput, DescriptorInput, FileInput, SharedInput
+from kernel.task.task import Task
 
 INPUT = "/tmp/forkserver-input"
 TOOLCHAINS = ["gcc", "gcc-static", "gcc-fixed", "musl-static"]
@@ -59,7 +61,7 @@ def native_status(program: Path, *args: str, data: bytes, tmp_path: Path, path: 
     file.write_bytes(data)
     with (Path(os.devnull) if path else file).open("rb") as stdin:
         child = subprocess.Popen([program, *args, *([str(file)] if path else [])], stdin=stdin,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, cwd=tmp_path,
                                  start_new_session=True,
                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
         status = os.waitpid(child.pid, 0)[1]
@@ -114,15 +116,21 @@ def test_a_stop_ends_every_hang(serve, how: str) -> None:
     server = serve(build("forkserver_ways.c"), INPUT, path=INPUT)
     assert status_of(server, b"07") == 7 << 8
     before = state(server)
+    timers: list[threading.Timer] = []
+
+    def has_read(task: object, row: object, number: int, *_: object) -> None:
+        """It goes on to hang; only then is it to be stopped."""
+        if number == 0 and not timers:
+            timers.append(threading.Timer(0.2, os.write, (write, b"x")))
+            timers[0].start()
+
     for _ in range(2):
         read, write = os.pipe()
-        timer = threading.Timer(0.2, os.write, (write, b"x"))
-        timer.start()
-        begun = time.monotonic()
+        server.events.subscribe("syscall_exit", has_read)
         server.input.data = how.encode()
         assert server.run(read) == SIGKILL
-        assert time.monotonic() - begun < 3
-        timer.join()
+        timers.pop().join()
+        server.events.syscall_exit.remove(has_read)
         assert server.run(read) == SIGKILL, "it is still readable: nothing may run"
         os.close(read)
         os.close(write)
@@ -229,19 +237,22 @@ def test_file_systems_are_put_back(serve, tmp_path: Path, scratch: Path) -> None
     assert (scratch / "file").read_text() == "one\n"
 
 
-def test_the_profile_adds_up(serve) -> None:
+def test_the_profile_adds_up(serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by one whenever it is read: from the first look in a run to the last all is accounted."""
     server = serve(build("forkserver_ways.c"), INPUT, path=INPUT)
     status_of(server, b"05")
     assert server.profile().runs == 0
     server.measure()
-    begun = time.thread_time_ns()
+    clock, taken = itertools.count(), 0
+    monkeypatch.setattr(time, "thread_time_ns", lambda: next(clock))
     for _ in range(20):
+        begun = next(clock) + 1
         status_of(server, b"05")
-    taken = time.thread_time_ns() - begun
+        taken += next(clock) - 1 - begun
     profile = vars(server.profile())
     assert profile.pop("runs") == 20
     assert all(value > 0 for value in profile.values()), profile
-    assert taken * 0.8 < sum(profile.values()) <= taken
+    assert sum(profile.values()) == taken
     server.measure(False)
     status_of(server, b"05")
     assert server.profile().runs == 0
@@ -367,12 +378,17 @@ def test_only_the_thread_at_the_place_goes_on(serve) -> None:
     server = serve(build("forkserver_early.c", "gcc"), "thread", fork_at="read", on_notice=notices.append)
     assert notices == ["the program has 2 threads at read: the runs may not be alike"]
     read, write = os.pipe()
-    threading.Timer(0.5, os.write, (write, b"x")).start()
-    seen: list[int] = []
-    server.events.subscribe("syscall_enter", lambda task, row, number, args: seen.append(number))
+    seen: list[tuple[int, int]] = []
+
+    def look(task: Task, row: object, number: int, *_: object) -> None:
+        seen.append((number, len(task.group.threads)))
+        if number == 1:
+            os.write(write, b"x")
+
+    server.events.subscribe("syscall_exit", look)
     server.input.data = b"A"
     assert server.run(read) == SIGKILL, "nobody echoes"
-    assert seen == [0, 1]
+    assert seen == [(0, 1), (1, 1)]
     os.close(read)
     os.close(write)
 

@@ -98,7 +98,7 @@ static int act(char how, char next, const char *path) {
     case 'x': start_thread(sleeper, NULL, 0); abort();
     case 'A': signal(SIGALRM, on_alarm); alarm(2); for (;;) pause();
     case 'z': sleep(1); return 26;
-    case 'm': return change_files(path ? path : "/tmp/forkserver-ways");
+    case 'm': return change_files(path ? path : "forkserver-ways");
     case 'u': return spoil_input(path);
     case 'p': return read(0, &value, 1) + 27;
     case 'H': for (;;) flag++;
