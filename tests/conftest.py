@@ -23,7 +23,7 @@ def pytest_configure() -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the machine before any test counts seconds: minutes, on a busy host. Workers of xdist begin after that."""
+    """Compile the machine before any test counts seconds: minutes, on a busy host. Workers of xdist begin later."""
     if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
         subprocess.run([sys.executable, "-m", "guest.cli", "run", "--memory", "64M", "--", "true"], cwd=harness.ROOT,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)  # the tests say what is wrong

@@ -14,6 +14,8 @@ from typing import Any
 import harness
 import pytest
 
+from emu.native import cache_base
+
 BUSYBOX = "/bin/busybox"
 
 
@@ -25,7 +27,7 @@ def forkyard(*words: str, **how: Any) -> harness.Result:
 def cli(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
     """The bare command, for errors of usage."""
     return subprocess.run([sys.executable, "-m", "guest.cli", *words], cwd=harness.ROOT, text=True,
-                          capture_output=True, timeout=60, **how)
+                          capture_output=True, timeout=harness.TIMEOUT_S, **how)
 
 
 # ---------------------------------------------------------------- exit statuses and messages
@@ -108,9 +110,9 @@ def test_unknown_system_call_is_reported_once() -> None:
 @pytest.mark.parametrize("locale", [{}, {"LANG": "C"}, {"LC_CTYPE": "C"}, {"LC_ALL": "C", "LANG": "C.UTF-8"}])
 def test_environment_is_the_callers(locale: dict[str, str]) -> None:
     """Python sets LC_CTYPE for itself where there is no locale; programs sort and print otherwise with it."""
-    own = {**locale, "FORKYARD_CACHE": str(harness.CACHE), "ODD": "=\udcff\n"}
+    own = {**locale, "FORKYARD_CACHE": str(cache_base()), "ODD": "=\udcff\n"}
     words = [sys.executable, "-m", "guest.cli", "run", "-E", "MORE=1", "--", BUSYBOX, "env", "-0"]
-    done = subprocess.run(words, env=own, cwd=harness.ROOT, capture_output=True, timeout=60)
+    done = subprocess.run(words, env=own, cwd=harness.ROOT, capture_output=True, timeout=harness.TIMEOUT_S)
     expected = {os.fsencode(f"{key}={value}") for key, value in {**own, "MORE": "1"}.items()}
     assert set(done.stdout.split(b"\0")) - {b""} == expected
 
@@ -168,12 +170,10 @@ def test_options_end_at_the_program() -> None:
 
 
 def test_timeout_ends_everything() -> None:
-    started = time.monotonic()
     for script in ("sleep 100 & sleep 100", "while :; do :; done", "trap '' TERM INT; while :; do :; done"):
         result = forkyard(BUSYBOX, "sh", "-c", script, options=("--timeout", "0.5"))
         assert result.status == 124
         assert result.stderr == b"forkyard: ended after 0.5 s\n"
-    assert time.monotonic() - started < 30
 
 
 def test_memory_is_limited() -> None:
@@ -207,7 +207,7 @@ def test_started_with_a_closed_stream(fd: int) -> None:
 def test_reader_goes_away() -> None:
     words = " ".join([sys.executable, "-m", "guest.cli", "run", "--", BUSYBOX, "yes"])
     done = subprocess.run(["bash", "-c", f"{words} | head -n 2; echo ${{PIPESTATUS[0]}}"], cwd=harness.ROOT,
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=harness.TIMEOUT_S)
     assert done.stdout == "y\ny\n141\n"
     assert done.stderr == ""
 
@@ -215,7 +215,7 @@ def test_reader_goes_away() -> None:
 def test_trace_whose_reader_goes_away() -> None:
     words = " ".join([sys.executable, "-m", "guest.cli", "trace", "--", BUSYBOX, "ls", "-R", "/etc"])
     done = subprocess.run(["bash", "-c", f"{words} 2>&1 >/dev/null | head -n 1; echo ${{PIPESTATUS[0]}}"],
-                          cwd=harness.ROOT, capture_output=True, text=True, timeout=60)
+                          cwd=harness.ROOT, capture_output=True, text=True, timeout=harness.TIMEOUT_S)
     first, status = done.stdout.splitlines()
     assert first.startswith("execve(")
     assert status in ("141", "0")
@@ -277,9 +277,9 @@ def test_deterministic_runs_are_equal(tmp_path: Path) -> None:
 
 
 def start(*words: str, **how: Any) -> subprocess.Popen[bytes]:
-    """A guest that says "ready" once it runs; waits for that."""
+    """A guest that says "ready" once it runs; waits for that. Its stdin ends at end()."""
     process = subprocess.Popen([sys.executable, "-m", "guest.cli", "run", "--", *words], cwd=harness.ROOT,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return process
@@ -288,7 +288,7 @@ def start(*words: str, **how: Any) -> subprocess.Popen[bytes]:
 def end(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
     """Exit status and what was printed; nothing may be said on stderr."""
     try:
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate(timeout=harness.TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
@@ -317,23 +317,24 @@ def test_the_guest_may_handle_them() -> None:
 
 
 def test_a_second_sigterm_ends_a_guest_that_ignores_it() -> None:
-    process = start(BUSYBOX, "sh", "-c", "trap '' TERM; echo ready; while :; do :; done")
+    process = start(BUSYBOX, "sh", "-c", "trap '' TERM; trap 'echo caught' USR1; echo ready; while :; do :; done")
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    assert process.poll() is None
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"caught\n", "the first SIGTERM has come, too"
     process.send_signal(signal.SIGTERM)
     assert end(process) == (143, b"")
 
 
 def test_signals_that_were_ignored_stay_ignored() -> None:
-    process = start(BUSYBOX, "sh", "-c", "echo ready; sleep 1; kill -INT $$; echo alive",
+    process = start(BUSYBOX, "sh", "-c", "echo ready; read x; kill -INT $$; echo alive",
                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     process.send_signal(signal.SIGINT)
     assert end(process) == (0, b"alive\n")
 
 
 def test_stop_and_continue() -> None:
-    process = start(BUSYBOX, "sh", "-c", "echo ready; sleep 1; echo done")
+    process = start(BUSYBOX, "sh", "-c", "echo ready; cat; echo done")
     process.send_signal(signal.SIGTSTP)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
@@ -366,7 +367,7 @@ def test_interrupted_while_compiling(tmp_path: Path) -> None:
     assert "compiling" in process.stderr.readline()
     time.sleep(0.5)
     process.terminate()
-    assert process.wait(20) == 143
+    assert process.wait(harness.TIMEOUT_S) == 143
     assert process.stderr.read() == ""
     assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
 

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,10 +148,8 @@ def test_threads_run_in_the_same_order() -> None:
 
 @pytest.mark.parametrize("where", ["p", "l", "t", "s"])
 def test_endless_program_is_stopped(where: str) -> None:
-    begin = time.monotonic()
     done = run([str(harness.build("coverage_spin.c", "gcc")), where], env={}, deterministic=True, timeout_s=0.3)
     assert done.timed_out
-    assert time.monotonic() - begin < 10
 
 
 # ---------------------------------------------------------------- stability

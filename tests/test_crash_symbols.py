@@ -237,14 +237,12 @@ def test_damaged_files_never_fail(seed: int) -> None:
     whole = symbols(path)
     start = whole.address_of("main") or 0
     addresses = [start + 40, whole.address_of("outer") or 0, 0, 1 << 63, start - 5, 0x1020, (1 << 64) - 1]
-    begin = time.monotonic()
     for _ in range(12 if len(data) < 200_000 else 2):
         try:
             module = symbols(path, damaged(data, chance))
         except ElfError:
             continue
         ask(module, addresses)
-    assert time.monotonic() - begin < 120
 
 
 def test_sections_that_would_unpack_to_more_than_there_is_memory() -> None:

@@ -51,7 +51,7 @@ def test_batch_runs_each_case_in_its_own_directory(scratch: Path) -> None:
         "dies": Case(["sh", "-c", "kill -9 $$"]),
         "missing": Case(["/nonexistent"]),
         "slow": Case(["sleep", "100"]),
-    }, seconds=1)
+    }, seconds=5)
     _, results = batch.run("native")
     assert results["pwd"].text == f"{scratch}/pwd/work\nin"
     assert results["pwd"].stderr == b"e\n"
