@@ -20,8 +20,9 @@ PROGRAMS = ["inject", "inject_leaves", "inject_faults"]
 def run_with_failures(program: Path, level: int, output: Path) -> int:
     """Run one of the programs; returns its wait status."""
     with open(output, "wb") as out:
-        options = Options(odf=level > 0, odf_level=max(level, 1), paranoid=True, memory_bytes=512 << 20, deterministic=True,
-                          swap_bytes=64 << 20, hugepages=4, stdout=out.fileno(), stderr=out.fileno())
+        options = Options(odf=level > 0, odf_level=max(level, 1), deterministic=True, paranoid=True,
+                          memory_bytes=512 << 20, swap_bytes=64 << 20, hugepages=4,
+                          stdout=out.fileno(), stderr=out.fileno())
         kernel = Kernel(options)
         memory = kernel.memory
         # Neither reclaim nor the OOM killer gets in the way: whoever cannot have a frame fails.
