@@ -17,13 +17,6 @@ TEST_UNUSED static int events_of(int fd)
     return p.revents;
 }
 
-TEST_UNUSED static void pause_ms(int ms)
-{
-    struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
-    while (nanosleep(&t, &t) == -1 && errno == EINTR)
-        ;
-}
-
 TEST_UNUSED static socklen_t name_of(struct sockaddr_un *a, const char *path)
 {
     memset(a, 0, sizeof *a);
