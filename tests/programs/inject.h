@@ -12,19 +12,7 @@
 #include "test.h"
 
 #define MOST_ROUNDS 64
-#define RW (PROT_READ | PROT_WRITE)
 #define BASE ((char *)0x200000000)
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 static char *area;         /* what the operations work on */
 static size_t area_size;

@@ -1,9 +1,7 @@
 /* Code that changes: self-modifying, JIT pages reused, pages of code that become another program's. */
 #include "test.h"
 
-#define RW (PROT_READ | PROT_WRITE)
 #define RWX (RW | PROT_EXEC)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
 typedef int (*function)(void);
 

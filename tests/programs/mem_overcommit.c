@@ -4,11 +4,6 @@
 #include "figures.h"
 #include <sys/resource.h>
 
-#define RW (PROT_READ | PROT_WRITE)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 #define MIB (1UL << 20)
 
 static long memory_kb(const char *field) { return figure_kb("/proc/meminfo", field); }

@@ -2,9 +2,7 @@
 #include "test.h"
 #include <ucontext.h>
 
-#define RW (PROT_READ | PROT_WRITE)
 #define RX (PROT_READ | PROT_EXEC)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
 FN_TEST(read_only_refuses_writes)
 {

@@ -4,9 +4,6 @@
 #include "test.h"
 
 #define PAGES 48
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 
 static uint64_t state;
 static unsigned char *arena;

@@ -1,12 +1,6 @@
 /* mremap: grow in place, shrink, move, FIXED, DONTUNMAP; what it refuses. */
 #include "test.h"
 
-#define RW (PROT_READ | PROT_WRITE)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
 static void *remap(void *old, size_t old_size, size_t new_size, int flags, void *to)
 {
     return (void *)syscall(SYS_mremap, old, old_size, new_size, flags, to);

@@ -1,8 +1,6 @@
 /* MAP_SHARED, file mappings and the page cache: one truth for stores, read(), write() and every process. */
 #include "test.h"
 
-#define RW (PROT_READ | PROT_WRITE)
-
 static int file_of(const char *name, int pages)
 {
     int fd = TEST_SUCC(open(name, O_RDWR | O_CREAT | O_TRUNC, 0600));

@@ -2,10 +2,6 @@
 #include "swap.h"
 #include <sys/uio.h>
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
-
 FN_TEST(h59_more_than_there_is)
 {
     long n = too_many_pages();

@@ -3,8 +3,6 @@
 #define FORKYARD_ODF_H
 #include "test.h"
 
-#define RW (PROT_READ | PROT_WRITE)
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 #define AT(p, page) ((p)[(page) * TEST_PAGE])
 
 /* Two pipes by which two processes take turns. */

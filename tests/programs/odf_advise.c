@@ -1,14 +1,6 @@
 /* On-demand fork, hazards 31-35: madvise and mremap on part of a shared table. */
 #include "odf.h"
 
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#define MADV_PAGEOUT 21
-#endif
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-
 FN_TEST(h31_dontneed_of_one_page)
 {
     unsigned char *p = table_of_pages(1);

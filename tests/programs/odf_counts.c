@@ -325,7 +325,7 @@ static void leaf(void)
 static void swapped(void)
 {
     p = table_of_pages(1);
-    madvise(p, TEST_TABLE, 21 /* MADV_PAGEOUT */);
+    madvise(p, TEST_TABLE, MADV_PAGEOUT);
     see(1, p);
     if (fork() == 0) {
         see(2, p);
