@@ -58,6 +58,35 @@ TEST_UNUSED static unsigned char *table_of_pages(int tables)
     return p;
 }
 
+/* A system call that touches no memory: neither a libc's stores nor a write of the kernel (fork's CHILD_SETTID) come
+ * between it and the next access, which finds what the call has left in the TLB. */
+TEST_UNUSED static inline __attribute__((always_inline)) long raw_call(long number, long a, long b, long c, long d,
+                                                                       long e)
+{
+    long result;
+    register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = 0;
+    __asm__ volatile("syscall" : "=a"(result) : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+#define RAW_FORK() raw_call(SYS_fork, 0, 0, 0, 0, 0)
+#define RAW_MUNMAP(at, length) raw_call(SYS_munmap, (long)(at), length, 0, 0, 0)
+#define RAW_MPROTECT(at, length, prot) raw_call(SYS_mprotect, (long)(at), length, prot, 0, 0)
+#define RAW_MADVISE(at, length, advice) raw_call(SYS_madvise, (long)(at), length, advice, 0, 0)
+#define RAW_MREMAP(at, length, flags, to) raw_call(SYS_mremap, (long)(at), length, length, flags, (long)(to))
+#define RAW_MMAP(at, length) raw_call(SYS_mmap, (long)(at), length, RW, ANON | MAP_FIXED, -1)
+
+/* The translation of the byte at p is in the TLB, for reading only or, by stores of the same value, for writing too. */
+TEST_UNUSED static inline __attribute__((always_inline)) void hot(volatile unsigned char *p, int writable)
+{
+    for (int i = 0; i < 100; i++) {
+        unsigned char c = *p;
+        if (writable)
+            *p = c;
+    }
+}
+
 TEST_UNUSED static void drop(unsigned char *p, int tables) { TEST_SUCC(munmap(p, tables * TEST_TABLE)); }
 
 /* P, C and G share the 512 marked pages at p and exit in the given order, each writing first when its bit of `writes`

@@ -5,8 +5,9 @@ FN_TEST(h31_dontneed_of_one_page)
 {
     unsigned char *p = table_of_pages(1);
     TEST_CHILD({
-        TEST_SUCC(madvise(&AT(p, 77), TEST_PAGE, MADV_DONTNEED));
-        TEST_EQ(AT(p, 77), 0);
+        hot(&AT(p, 77), 0);
+        RAW_MADVISE(&AT(p, 77), TEST_PAGE, MADV_DONTNEED);
+        TEST_EQ(TEST_PEEK(&AT(p, 77)), 0); /* at once, here and in what follows */
         TEST_CHECK(marked(p, 0, 77));
         TEST_CHECK(marked(p, 78, 512));
     });
@@ -31,7 +32,9 @@ FN_TEST(h31_dontneed_of_whole_tables)
 {
     unsigned char *p = table_of_pages(2);
     TEST_CHILD({
-        TEST_SUCC(madvise(p, 2 * TEST_TABLE, MADV_DONTNEED));
+        hot(&AT(p, 600), 0);
+        RAW_MADVISE(p, 2 * TEST_TABLE, MADV_DONTNEED);
+        TEST_EQ(TEST_PEEK(&AT(p, 600)), 0);
         for (int i = 0; i < 1024; i += 31)
             TEST_EQ(AT(p, i), 0);
         AT(p, 3) = 9;
@@ -119,19 +122,25 @@ FN_TEST(h35_mremap_out_of_a_shared_table)
     unsigned char *p = table_of_pages(1), *to = test_map_aligned(2 * TEST_TABLE, TEST_TABLE);
     TEST_SUCC(munmap(to, 2 * TEST_TABLE));
     TEST_CHILD({ /* part */
-        TEST_SUCC(mremap(&AT(p, 10), 20 * TEST_PAGE, 20 * TEST_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + TEST_PAGE));
+        TEST_FAULTS(SIGSEGV, SEGV_MAPERR, &AT(p, 10), {
+            hot(&AT(p, 10), 0);
+            RAW_MREMAP(&AT(p, 10), 20 * TEST_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + TEST_PAGE);
+            TEST_PEEK(&AT(p, 10));
+        });
         TEST_EQ(AT(to, 1), 11);
         TEST_EQ(AT(to, 20), 30);
-        TEST_FAULTS(SIGSEGV, SEGV_MAPERR, &AT(p, 10), TEST_PEEK(&AT(p, 10)));
         TEST_CHECK(marked(p, 30, 512));
         AT(to, 1) = 1;
     });
     TEST_CHECK(marked(p, 0, 512));
     TEST_CHILD({ /* the whole table, table-aligned */
-        TEST_SUCC(mremap(p, TEST_TABLE, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+        TEST_FAULTS(SIGSEGV, SEGV_MAPERR, &AT(p, 10), {
+            hot(&AT(p, 10), 0);
+            RAW_MREMAP(p, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+            TEST_PEEK(&AT(p, 10));
+        });
         TEST_CHECK(marked(to, 0, 512));
         AT(to, 5) = 1;
-        TEST_FAULTS(SIGSEGV, SEGV_MAPERR, &AT(p, 10), TEST_PEEK(&AT(p, 10)));
     });
     TEST_CHECK(marked(p, 0, 512));
     TEST_CHILD({ /* grow by moving, then shrink */
@@ -143,9 +152,10 @@ FN_TEST(h35_mremap_out_of_a_shared_table)
     });
     TEST_CHECK(marked(p, 0, 512));
     TEST_CHILD({ /* DONTUNMAP */
-        TEST_SUCC(mremap(p, TEST_TABLE, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to));
+        hot(&AT(p, 9), 0);
+        RAW_MREMAP(p, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+        TEST_EQ(TEST_PEEK(&AT(p, 9)), 0);
         TEST_CHECK(marked(to, 0, 512));
-        TEST_EQ(AT(p, 9), 0);
         AT(p, 9) = 1;
         TEST_EQ(AT(to, 9), 10);
     });
@@ -157,23 +167,27 @@ FN_TEST(h35_mremap_onto_a_shared_destination)
 {
     unsigned char *p = table_of_pages(2);
     TEST_CHILD({
-        TEST_SUCC(mremap(&AT(p, 10), 2 * TEST_PAGE, 2 * TEST_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, &AT(p, 700)));
-        TEST_EQ(AT(p, 700), 11);
+        hot(&AT(p, 700), 0);
+        RAW_MREMAP(&AT(p, 10), 2 * TEST_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, &AT(p, 700));
+        TEST_EQ(TEST_PEEK(&AT(p, 700)), 11);
         TEST_EQ(AT(p, 701), 12);
         TEST_CHECK(marked(p, 702, 1024));
         TEST_CHECK(marked(p, 12, 700));
         AT(p, 700) = 1;
     });
     TEST_CHECK(marked(p, 0, 1024));
+    struct turns t = turns_new();
     pid_t pid = TEST_SUCC(fork());
     if (pid == 0) {
-        usleep(2000);
+        child_hears(&t);
         TEST_CHECK(marked(p, 0, 1024));
         _exit(0);
     }
     TEST_SUCC(mremap(&AT(p, 10), 2 * TEST_PAGE, 2 * TEST_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, &AT(p, 700)));
     AT(p, 700) = 1;
     TEST_EQ(AT(p, 701), 12);
+    parent_says(&t);
     TEST_REAP(pid);
+    turns_free(&t);
     drop(p, 2);
 }

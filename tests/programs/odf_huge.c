@@ -45,9 +45,9 @@ FN_TEST(h60_parent_writes_at_once)
     struct turns t = turns_new();
     for (int round = 0; round < 10; round++) {
         volatile unsigned char *a = &AT(p, 50 + round);
-        for (int i = 0; i < 100; i++)
-            *a = 10; /* hot and writable in the TLB */
-        pid_t pid = fork();
+        *a = 10;
+        hot(a, 1);
+        pid_t pid = RAW_FORK();
         if (pid)
             *a = 20;
         if (pid == 0) {

@@ -74,15 +74,17 @@ FN_TEST(h05_hot_translation_of_the_parent)
     struct turns t = turns_new();
     for (int round = 0; round < 20; round++) {
         volatile unsigned char *a = &AT(p, round);
-        for (int i = 0; i < 100; i++)
-            *a = 10; /* hot and writable in the TLB */
-        pid_t pid = fork();
-        *a = pid ? 20 : 30; /* at once */
+        *a = 10;
+        hot(a, 1);
+        pid_t pid = RAW_FORK();
         if (pid == 0) {
+            if (round % 2)
+                *a = 30;
             child_hears(&t);
-            TEST_EQ(*a, 30);
+            TEST_EQ(*a, round % 2 ? 30 : 10);
             _exit(0);
         }
+        *a = 20; /* at once */
         parent_says(&t);
         TEST_REAP(pid);
         TEST_EQ(*a, 20);
@@ -93,22 +95,23 @@ FN_TEST(h05_hot_translation_of_the_parent)
 
 FN_TEST(h05_parent_writes_at_once_child_reads)
 {
-    unsigned char *p = table_of_pages(1);
+    unsigned char *p = table_of_pages(3);
+    for (int i = 0; i < 3 * 512; i += 171)
+        hot(&AT(p, i), 1);
     struct turns t = turns_new();
-    volatile unsigned char *a = &AT(p, 3);
-    *a = 10;
-    pid_t pid = fork();
-    if (pid)
-        *a = 20;
+    pid_t pid = RAW_FORK();
+    if (pid) /* every hot page of all three tables */
+        for (int i = 0; i < 3 * 512; i += 171)
+            AT(p, i) = 255;
     if (pid == 0) {
         child_hears(&t);
-        TEST_EQ(*a, 10);
+        TEST_CHECK(marked(p, 0, 3 * 512));
         _exit(0);
     }
     parent_says(&t);
     TEST_REAP(pid);
     turns_free(&t);
-    drop(p, 1);
+    drop(p, 3);
 }
 
 static unsigned char *thread_page;
@@ -153,16 +156,49 @@ FN_TEST(h06_thread_reads_through_the_old_table)
 FN_TEST(h07_unmapped_and_reused)
 {
     unsigned char *p = table_of_pages(1);
-    TEST_CHILD({
-        TEST_CHECK(marked(p, 0, 512)); /* hot */
+    struct turns t = turns_new();
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
         unsigned char *other = test_map(600 * TEST_PAGE);
-        TEST_SUCC(munmap(p, TEST_TABLE));
-        memset(other, 0xee, 600 * TEST_PAGE); /* takes the freed frames */
+        for (int i = 0; i < 512; i += 37)
+            hot(&AT(p, i), 0);
+        TEST_EQ(RAW_MUNMAP(p, TEST_TABLE), 0);
+        child_says(&t);
+        child_hears(&t);                      /* P, the last sharer, has dropped the table */
+        memset(other, 0xee, 600 * TEST_PAGE); /* on its frames */
         for (int i = 0; i < 512; i += 37)
             TEST_FAULTS(SIGSEGV, SEGV_MAPERR, &AT(p, i), TEST_PEEK(&AT(p, i)));
-    });
+        _exit(0);
+    }
+    parent_hears(&t);
     TEST_CHECK(marked(p, 0, 512));
     drop(p, 1);
+    parent_says(&t);
+    TEST_REAP(pid);
+    turns_free(&t);
+}
+
+FN_TEST(h07_unmapped_by_the_last_sharer)
+{
+    unsigned char *p = table_of_pages(1);
+    struct turns t = turns_new();
+    pid_t pid = TEST_SUCC(fork());
+    if (pid == 0) {
+        child_hears(&t); /* P has dropped the table: what C unmaps is free at once */
+        unsigned char *other = test_map_aligned(TEST_TABLE, TEST_TABLE);
+        TEST_FAULTS(SIGSEGV, SEGV_MAPERR, &AT(p, 500), {
+            hot(&AT(p, 500), 0);
+            RAW_MUNMAP(p, TEST_TABLE);
+            for (int i = 0; i < 512; i++)
+                TEST_POKE(&AT(other, i), 0xee); /* no system call until the frames are used again */
+            TEST_PEEK(&AT(p, 500));
+        });
+        _exit(0);
+    }
+    drop(p, 1);
+    parent_says(&t);
+    TEST_REAP(pid);
+    turns_free(&t);
 }
 
 FN_TEST(h08_three_generations)
