@@ -37,6 +37,7 @@ from kernel.mm.layout import (
     K_FREE_COUNT,
     K_PAGES_COPIED,
     K_PAGES_ZEROED,
+    K_PMDS_COPIED,
     K_TABLES_COPIED,
     K_TABLES_REARMED,
     K_TABLES_SHARED,
@@ -66,6 +67,8 @@ class Stats:
     """Page-table entries that forks looked at: 512 a table for a classic fork, 1 for one on demand."""
     tables_shared: int
     tables_copied: int
+    pmds_copied: int
+    """PMD tables copied because they were shared (fork at level 2)."""
     tables_rearmed: int
     """Tables made writable again in place, because the other side had gone."""
     pages_copied: int
@@ -164,8 +167,8 @@ class Session:
         """Figures as of now; also good after close()."""
         get = self.kernel.memory.memory.get
         return Stats(get(K_USED) * 4096, *(get(slot) for slot in (
-            K_FORK_ENTRIES, K_TABLES_SHARED, K_TABLES_COPIED, K_TABLES_REARMED, K_PAGES_COPIED, K_PAGES_ZEROED,
-            M_FAULTS, M_FILLS, M_ANSWERED, M_STARTS)))
+            K_FORK_ENTRIES, K_TABLES_SHARED, K_TABLES_COPIED, K_PMDS_COPIED, K_TABLES_REARMED, K_PAGES_COPIED,
+            K_PAGES_ZEROED, M_FAULTS, M_FILLS, M_ANSWERED, M_STARTS)))
 
     def touched_bytes(self) -> int:
         """Guest memory that has ever been used: frames in use, and freed ones that the host still holds."""

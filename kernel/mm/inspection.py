@@ -133,9 +133,12 @@ class Inspection:
                     yield (i << PGD_SHIFT) + (j << PUD_SHIFT) + (k << PMD_SHIFT), entry
 
     def sharers(self, address: int) -> int:
-        """Sharers of the PTE table that serves ``address``; 0 when there is none."""
-        base = address & -PMD_SIZE
-        return next((int(self.memory.refs[frame]) for va, frame in self.tables() if va == base), 0)
+        """Address spaces that come to the PTE table which serves ``address``, 0 when there is none.
+
+        Each with a PMD table of its own counts in the table's refs; those that share one count there once.
+        """
+        at = next((found for found in self.tables() if found[0] == address & -PMD_SIZE), None)
+        return sum(at in space.tables() for space in self.memory.spaces.values()) if at else 0
 
     def addresses_of(self, frame: int) -> Iterator[int]:
         """Where a page frame is mapped in this address space."""

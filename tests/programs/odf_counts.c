@@ -3,6 +3,8 @@
  */
 #define TEST_NO_MAIN
 #include "odf.h"
+#include <pthread.h>
+#include <sched.h>
 #include <sys/uio.h>
 
 /* Touches no memory at all, so that what lies between two checkpoints is only the scene's own work. */
@@ -15,9 +17,23 @@ static inline __attribute__((always_inline)) void see(long label, const void *ad
 static unsigned char *p;
 static struct turns t;
 
+/* Memory in a GiB where nothing else is: at level 2 only a scene's own writes are below its PMD table. */
+static unsigned char *room(int tables)
+{
+    unsigned char *at = (unsigned char *)(64UL << 30);
+    return mmap(at, tables * TEST_TABLE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+static unsigned char *marked_room(int tables)
+{
+    unsigned char *at = room(tables);
+    mark(at, tables * 512);
+    return at;
+}
+
 static void child_write(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     see(1, p);
     if (fork() == 0) {
         see(2, p);
@@ -35,9 +51,27 @@ static void child_write(void)
     see(7, p);
 }
 
+/* What the first write of a child does, one step at a time: the PMD table, the PTE table, the page. */
+static void step_by_step(void)
+{
+    p = marked_room(2);
+    if (fork() == 0) {
+        see(1, p);
+        munmap(&AT(p, 512), TEST_TABLE); /* takes one entry out of the PMD table */
+        see(2, p);
+        mprotect(&AT(p, 500), TEST_PAGE, PROT_READ); /* changes one entry of the PTE table */
+        see(3, p);
+        AT(p, 7) = 1;
+        see(4, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(5, p);
+}
+
 static void child_exits(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     if (fork() == 0)
         _exit(0);
     wait(NULL);
@@ -49,7 +83,7 @@ static void child_exits(void)
 
 static void generations(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     t = turns_new();
     if (fork() == 0) {
         if (fork() == 0) {
@@ -76,7 +110,7 @@ static void generations(void)
 static void siblings(void)
 {
     struct turns u = turns_new();
-    p = table_of_pages(1);
+    p = marked_room(1);
     t = turns_new();
     if (fork() == 0) {
         child_hears(&t);
@@ -107,7 +141,7 @@ static void siblings(void)
 
 static void unmaps(void)
 {
-    p = table_of_pages(3);
+    p = marked_room(3);
     if (fork() == 0) {
         see(1, p);
         munmap(p, TEST_TABLE);
@@ -122,9 +156,23 @@ static void unmaps(void)
     see(5, p);
 }
 
+/* The range covers the whole GiB: nothing of it is looked at, at any level. */
+static void unmaps_gigabyte(void)
+{
+    p = marked_room(3);
+    if (fork() == 0) {
+        see(1, p);
+        munmap(p, 1UL << 30);
+        see(2, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(3, p);
+}
+
 static void two_tables(void)
 {
-    p = table_of_pages(2);
+    p = marked_room(2);
     if (fork() == 0) {
         see(1, p);
         AT(p, 3) = 1;
@@ -137,7 +185,7 @@ static void two_tables(void)
 
 static void many_mappings(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     for (int i = 0; i < 10; i++)
         mprotect(&AT(p, i * 50), 25 * TEST_PAGE, PROT_READ);
     see(1, p);
@@ -154,11 +202,123 @@ static void many_mappings(void)
     see(6, p);
 }
 
+/* Mappings are split and merged in ways that change no entry: the table stays shared. */
+static void splits_and_merges(void)
+{
+    p = marked_room(1);
+    if (fork() == 0) {
+        see(1, p);
+        for (int i = 0; i < 10; i++)
+            madvise(&AT(p, i * 50), 25 * TEST_PAGE, MADV_DONTDUMP);
+        see(2, p);
+        madvise(p, TEST_TABLE, MADV_DODUMP);
+        see(3, p);
+        for (int i = 0; i < 10; i++)
+            madvise(&AT(p, i * 50), 25 * TEST_PAGE, i % 2 ? MADV_DONTFORK : MADV_WIPEONFORK);
+        see(4, p);
+        madvise(p, TEST_TABLE, MADV_DOFORK);
+        madvise(p, TEST_TABLE, MADV_KEEPONFORK);
+        see(5, p);
+        _exit(0);
+    }
+    wait(NULL);
+    see(6, p);
+}
+
+/* Populating for reading finds all pages there; for writing it makes the table private, as mlock does. */
+static void populated(void)
+{
+    p = marked_room(1);
+    if (fork() == 0) {
+        see(1, p);
+        madvise(p, TEST_TABLE, MADV_POPULATE_READ);
+        see(2, p);
+        madvise(&AT(p, 7), TEST_PAGE, MADV_POPULATE_WRITE);
+        see(3, p);
+        _exit(0);
+    }
+    wait(NULL);
+    if (fork() == 0) {
+        see(4, p);
+        mlock(&AT(p, 7), 2 * TEST_PAGE);
+        see(5, p);
+        _exit(0);
+    }
+    wait(NULL);
+    if (fork() == 0) {
+        mprotect(&AT(p, 500), TEST_PAGE, PROT_READ);
+        munmap(&AT(p, 100), TEST_PAGE);
+        if (fork() == 0) {
+            see(6, p);
+            mlock(&AT(p, 500), TEST_PAGE); /* not writable: only read */
+            see(7, p);
+            mmap(&AT(p, 100), TEST_PAGE, RW, ANON | MAP_FIXED_NOREPLACE | MAP_POPULATE, -1, 0);
+            see(8, p);
+            _exit(0);
+        }
+        wait(NULL);
+        _exit(0);
+    }
+    wait(NULL);
+}
+
+static volatile int turn;
+
+static void *writes_in_turn(void *which)
+{
+    int me = which != NULL;
+    for (int k = 0; k < 4; k++) {
+        while (turn != 2 * k + me)
+            sched_yield();
+        if (k) /* the first round is for what the threads themselves use */
+            AT(p, 10 * k + me) = 1;
+        see(2 * k + me + 1, p);
+        turn++;
+    }
+    return NULL;
+}
+
+static void threads(void)
+{
+    pthread_t other;
+    p = marked_room(1);
+    t = turns_new();
+    if (fork() == 0) {
+        child_hears(&t);
+        see(9, p);
+        _exit(!marked(p, 0, 512));
+    }
+    pthread_create(&other, NULL, writes_in_turn, p);
+    writes_in_turn(NULL);
+    pthread_join(other, NULL);
+    parent_says(&t);
+    int status;
+    wait(&status);
+    for (int k = 1; k < 4; k++)
+        if (status || AT(p, 10 * k) != 1 || AT(p, 10 * k + 1) != 1)
+            _exit(3);
+}
+
+/* A process of 7 MiB forks, and the child execs; once before, for the code and the stack. */
+static void fork_and_exec(void)
+{
+    p = room(4);
+    mark(p, 7 << 8);
+    for (int i = 0; i < 4; i++) {
+        see(i + 1, p);
+        if (fork() == 0) {
+            execl("/bin/true", "true", (char *)NULL);
+            _exit(1);
+        }
+        wait(NULL);
+    }
+}
+
 static void reads(void)
 {
     int fds[2];
     unsigned char sum = 0;
-    p = table_of_pages(2);
+    p = marked_room(2);
     pipe(fds);
     if (fork() == 0) {
         see(1, p);
@@ -176,7 +336,7 @@ static void reads(void)
 
 static void exec_again(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     if (fork() == 0) {
         see(1, p);
         execl("/bin/true", "true", (char *)NULL);
@@ -190,7 +350,7 @@ static void exec_again(void)
 
 static void vforked(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     see(1, p);
     if (vfork() == 0) {
         see(2, p);
@@ -204,7 +364,7 @@ static void vforked(void)
 
 static void forks_of_twenty_tables(void)
 {
-    p = table_of_pages(20);
+    p = marked_room(20);
     see(1, p);
     if (fork() == 0)
         _exit(0);
@@ -214,7 +374,7 @@ static void forks_of_twenty_tables(void)
 
 static void shared_file(void)
 {
-    p = test_map_aligned(TEST_TABLE, TEST_TABLE);
+    p = room(1);
     mmap(p, TEST_TABLE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     mark(p, 512);
     if (fork() == 0) {
@@ -229,7 +389,7 @@ static void shared_file(void)
 
 static void toggled(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     t = turns_new();
     if (fork() == 0) {
         child_hears(&t);
@@ -250,7 +410,7 @@ static void toggled(void)
 
 static void by_number(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     test_set_odf(0);
     if (syscall(600) == 0) {
         see(1, p);
@@ -264,37 +424,63 @@ static void by_number(void)
     wait(NULL);
 }
 
+static unsigned char page[TEST_PAGE];
+static uint64_t words[512];
+
+/* Read the marked memory of another process in every way there is; each way is one step. */
+static int look(pid_t pid, int step)
+{
+    char path[64], text[4096];
+    struct iovec local = {page, TEST_PAGE}, remote = {&AT(p, 9), TEST_PAGE};
+    if (step == 0)
+        return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (long)TEST_PAGE && page[0] == 10;
+    if (step == 1) {
+        snprintf(path, sizeof path, "/proc/%d/mem", pid);
+        int fd = open(path, O_RDONLY);
+        int ok = pread(fd, page, TEST_PAGE, (long)&AT(p, 20)) == (long)TEST_PAGE && page[0] == 21;
+        close(fd);
+        return ok;
+    }
+    static const char *const files[] = {"smaps", "smaps_rollup", "status", "maps"};
+    int ok = 1;
+    for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "/proc/%d/%s", pid, files[i]);
+        int fd = open(path, O_RDONLY);
+        ok &= read(fd, text, sizeof text) > 0;
+        close(fd);
+    }
+    snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+    int fd = open(path, O_RDONLY);
+    ok &= pread(fd, words, sizeof words, (uintptr_t)p / TEST_PAGE * 8) == (long)sizeof words;
+    close(fd);
+    for (int i = 0; i < 512; i++) /* present, neither swapped nor of a file; mapped by others, but what Linux pinned */
+        ok &= words[i] >> 61 == 4 && (i == 9 || !(words[i] >> 56 & 1));
+    return ok;
+}
+
 /* Another process looks into C, then writes into it; P shares its table with C. */
 static void outsider(void)
 {
-    unsigned char page[TEST_PAGE];
-    char path[64], text[4096];
-    p = table_of_pages(1);
+    char path[64];
+    p = marked_room(1);
     t = turns_new();
     pid_t pid = fork();
     if (pid == 0) {
         child_hears(&t);
         _exit(AT(p, 9) == 77 && AT(p, 8) == 66 && marked(p, 10, 512) ? 0 : 1);
     }
-    memset(page, 1, sizeof page), memset(path, 1, sizeof path), memset(text, 1, sizeof text); /* our own stack now */
-    struct iovec local = {page, TEST_PAGE}, remote = {&AT(p, 9), TEST_PAGE};
-    see(1, p);
-    int ok = process_vm_readv(pid, &local, 1, &remote, 1, 0) == (long)TEST_PAGE && page[0] == 10;
-    see(2, p);
-    snprintf(path, sizeof path, "/proc/%d/mem", pid);
-    int fd = open(path, O_RDWR);
-    ok &= pread(fd, page, TEST_PAGE, (long)&AT(p, 20)) == (long)TEST_PAGE && page[0] == 21;
-    see(3, p);
-    static const char *const files[] = {"pagemap", "smaps", "smaps_rollup", "status", "maps"};
-    for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(path, sizeof path, "/proc/%d/%s", pid, files[i]);
-        int look = open(path, O_RDONLY);
-        ok &= i ? read(look, text, sizeof text) > 0 : pread(look, text, 4096, (uintptr_t)p / TEST_PAGE * 8) == 4096;
-        close(look);
+    int ok = 1;
+    for (int step = 0; step < 3; step++) /* what this needs itself is there, and P's own */
+        ok &= look(getpid(), step);
+    for (int step = 0; step < 3; step++) {
+        see(step + 1, p);
+        ok &= look(pid, step);
     }
     see(4, p);
+    snprintf(path, sizeof path, "/proc/%d/mem", pid);
+    int fd = open(path, O_RDWR);
+    struct iovec local = {page, 1}, remote = {&AT(p, 9), 1};
     page[0] = 77;
-    local.iov_len = remote.iov_len = 1;
     ok &= process_vm_writev(pid, &local, 1, &remote, 1, 0) == 1; /* C's table becomes its own */
     see(5, p);
     page[0] = 66;
@@ -309,7 +495,7 @@ static void outsider(void)
 
 static void leaf(void)
 {
-    p = test_map_aligned(TEST_TABLE, TEST_TABLE);
+    p = room(1);
     madvise(p, TEST_TABLE, MADV_HUGEPAGE);
     mark(p, 512);
     if (fork() == 0) {
@@ -324,7 +510,7 @@ static void leaf(void)
 
 static void swapped(void)
 {
-    p = table_of_pages(1);
+    p = marked_room(1);
     madvise(p, TEST_TABLE, MADV_PAGEOUT);
     see(1, p);
     if (fork() == 0) {
@@ -343,7 +529,7 @@ static void bits(void)
 {
     int fds[2];
     unsigned char sum = 0;
-    p = table_of_pages(1);
+    p = marked_room(1);
     t = turns_new();
     pipe(fds);
     madvise(p, TEST_TABLE, MADV_FREE);
@@ -388,12 +574,13 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } scenes[] = {
-        {"child_write", child_write}, {"child_exits", child_exits}, {"generations", generations},
+        {"child_write", child_write}, {"step_by_step", step_by_step}, {"child_exits", child_exits}, {"generations", generations},
         {"siblings", siblings}, {"unmaps", unmaps}, {"two_tables", two_tables}, {"many_mappings", many_mappings},
         {"reads", reads}, {"exec_again", exec_again}, {"vforked", vforked},
         {"forks_of_twenty_tables", forks_of_twenty_tables}, {"shared_file", shared_file}, {"toggled", toggled},
         {"by_number", by_number}, {"leaf", leaf}, {"outsider", outsider}, {"swapped", swapped},
-        {"bits", bits},
+        {"bits", bits}, {"unmaps_gigabyte", unmaps_gigabyte}, {"splits_and_merges", splits_and_merges},
+        {"populated", populated}, {"threads", threads}, {"fork_and_exec", fork_and_exec},
     };
     test_pid = getpid();
     for (unsigned i = 0; i < sizeof scenes / sizeof *scenes; i++)
