@@ -43,6 +43,9 @@ TOOLCHAINS = {
     "musl-static": ("musl-gcc", "-static"),
 }
 
+#: How processes fork → the command line's options for it.
+WAYS = {"classic": [], "odf": ["--odf"], "level2": ["--odf", "--odf-level", "2"]}
+
 Content = bytes | str
 COMPILING = b"forkyard: compiling the machine"
 
@@ -273,14 +276,18 @@ def check(argv: Sequence[str | Path], *, odf: Iterable[int] = (0, 1), stderr: bo
     return native
 
 
-def check_test_program(source: str, toolchain: str, odf: int, names: Sequence[str] = (), **how: object) -> None:
-    """Run a program written with test.h natively (it must pass) and under Forkyard; lines must be equal."""
+def check_test_program(source: str, toolchain: str, odf: int, names: Sequence[str] = (), *,
+                       options: Sequence[str] = (), **how: object) -> None:
+    """Run a program written with test.h natively (it must pass) and under Forkyard; all must be equal.
+
+    The program switches use_odf on itself; ``options`` are the command line's.
+    """
     program = build(source, toolchain)
     argv = [program, "odf" if odf else "classic", *names]
     native = run_native(argv, **how)  # type: ignore[arg-type]
     assert native.status == 0, f"fails natively:\n{native}"
-    guest = run_forkyard(argv, **how)  # type: ignore[arg-type]
-    wrong = difference(native, guest, stderr=False)
+    guest = run_forkyard(argv, options=options, **how)  # type: ignore[arg-type]
+    wrong = difference(native, guest)
     assert not wrong, wrong
 
 

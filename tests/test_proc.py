@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import filemode
 
 import pytest
-from harness import Batch, Case, check_test_program, need, run_forkyard
+from harness import WAYS, Batch, Case, check_test_program, need, run_forkyard
 
 SUITES = [
     "proc_pid", "proc_mem", "proc_cred", "proc_time", "proc_limits", "proc_prctl", "proc_rseq", "proc_system",
@@ -23,6 +23,12 @@ SUITES = [
 @pytest.mark.parametrize("suite", SUITES)
 def test_programs(suite: str, odf: int, scratch: Path) -> None:
     check_test_program(f"{suite}.c", "gcc-static", odf, cwd=scratch, files={})
+
+
+@pytest.mark.parametrize("suite", ["proc_mem", "proc_pid", "proc_odf"])
+def test_programs_one_level_up(suite: str, scratch: Path) -> None:
+    """Hazards 39 and 45 with PMD tables shared, too."""
+    check_test_program(f"{suite}.c", "gcc-static", 1, options=WAYS["level2"], cwd=scratch, files={})
 
 
 @pytest.mark.slow

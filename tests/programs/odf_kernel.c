@@ -1,7 +1,7 @@
 /* On-demand fork, hazards 36-39, 41, 42, 45, 54, 56-58: the kernel's own writes, and other readers of shared tables. */
 #include "odf.h"
 #include <pthread.h>
-#include <sys/ptrace.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -293,19 +293,50 @@ FN_TEST(h41_vmsplice_keeps_the_old_bytes)
     drop(p, 1);
 }
 
+static unsigned *futex_word;
+static volatile int futex_tid;
+
+static void *futex_waiter(void *value)
+{
+    futex_tid = syscall(SYS_gettid);
+    return (void *)syscall(SYS_futex, futex_word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, (unsigned)(long)value, NULL, NULL, 0);
+}
+
+static void until_it_sleeps(void)
+{
+    char path[64], text[256] = "";
+    while (!futex_tid)
+        sched_yield();
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", futex_tid);
+    while (!strstr(text, ") S ")) {
+        sched_yield();
+        int fd = TEST_SUCC(open(path, O_RDONLY));
+        TEST_SUCC(read(fd, text, sizeof text - 1));
+        close(fd);
+    }
+}
+
 FN_TEST(h42_private_futex)
 {
     unsigned char *p = table_of_pages(1);
-    unsigned *word = IN(100);
-    unsigned value = *word;
-    TEST_CHILD({
-        /* P does not wait here, and if it did, it would be another futex. */
-        TEST_EQ(syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 10, NULL, NULL, 0), 0);
-        *word = 1;
+    pthread_t thread;
+    void *woken;
+    futex_word = IN(100);
+    futex_tid = 0;
+    long value = *futex_word;
+    TEST_EQ(pthread_create(&thread, NULL, futex_waiter, (void *)value), 0);
+    until_it_sleeps();
+    TEST_CHILD({ /* the same address is another futex, through the shared table and through a private one */
+        TEST_EQ(syscall(SYS_futex, futex_word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 10, NULL, NULL, 0), 0);
+        *futex_word = 1;
+        TEST_EQ(syscall(SYS_futex, futex_word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 10, NULL, NULL, 0), 0);
     });
+    TEST_EQ(syscall(SYS_futex, futex_word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 10, NULL, NULL, 0), 1);
+    TEST_EQ(pthread_join(thread, &woken), 0);
+    TEST_EQ((long)woken, 0);
     struct timespec soon = {0, 1000000};
-    TEST_ERRNO(syscall(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, value, &soon, NULL, 0), ETIMEDOUT);
-    TEST_ERRNO(syscall(SYS_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 1, &soon, NULL, 0), EAGAIN);
+    TEST_ERRNO(syscall(SYS_futex, futex_word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, value, &soon, NULL, 0), ETIMEDOUT);
+    TEST_ERRNO(syscall(SYS_futex, futex_word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 1, &soon, NULL, 0), EAGAIN);
     drop(p, 1);
 }
 
@@ -343,6 +374,16 @@ FN_TEST(h45_rss_and_mincore)
     TEST_CHECK(labs(rss_kb("RssAnon") - (before - 2048)) < 200);
 }
 
+/* Store `new` at `at` if `old` is there; what was there. */
+static inline unsigned long compare_exchange(void *at, unsigned long old, unsigned long new, int lock)
+{
+    if (lock)
+        __asm__ volatile("lock cmpxchgq %2, (%1)" : "+a"(old) : "r"(at), "r"(new) : "memory");
+    else
+        __asm__ volatile("cmpxchgq %2, (%1)" : "+a"(old) : "r"(at), "r"(new) : "memory");
+    return old;
+}
+
 FN_TEST(h56_read_modify_write_exactly_once)
 {
     unsigned char *p = table_of_pages(2);
@@ -354,13 +395,10 @@ FN_TEST(h56_read_modify_write_exactly_once)
                 __atomic_add_fetch(counter, 1, __ATOMIC_SEQ_CST);
             TEST_EQ(*counter, 100);
         });
-        unsigned long *wide = IN(3), expected = *wide;
-        TEST_CHILD({
-            TEST_CHECK(__atomic_compare_exchange_n(wide, &expected, 42UL, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-            TEST_EQ(*wide, 42);
-        });
         TEST_EQ(*counter, 0);
     });
+    TEST_CHILD({ TEST_EQ(compare_exchange(IN(3), 4, 42, 1), 4); TEST_EQ(*(unsigned long *)IN(3), 42); });
+    TEST_CHILD({ TEST_EQ(compare_exchange(IN(3), 5, 42, 1), 4); TEST_EQ(*(unsigned long *)IN(3), 4); });
     TEST_CHILD({ /* rep movsb over the border of two shared tables */
         unsigned char *to = &AT(p, 510);
         const unsigned char *from = &AT(p, 0);
@@ -379,12 +417,13 @@ FN_TEST(h56_read_modify_write_exactly_once)
         TEST_EQ(AT(p, 512), 2);
         TEST_EQ((&AT(p, 512))[8], 0);
     });
-    TEST_CHILD({ /* the same with xchg and a read-modify-write that straddles */
-        unsigned long *at = (unsigned long *)(&AT(p, 512) - 4);
-        unsigned long old = *at;
-        *(volatile unsigned long *)at += 0x100000001;
-        TEST_CHECK(*at == old + 0x100000001);
+    unsigned long *across = (unsigned long *)(&AT(p, 512) - 4), old = *across;
+    TEST_CHILD({ /* a read-modify-write that straddles */
+        __asm__ volatile("addq %1, (%0)" : : "r"(across), "r"(0x100000001UL) : "memory", "cc");
+        TEST_CHECK(*across == old + 0x100000001);
     });
+    TEST_CHILD({ TEST_EQ(compare_exchange(across, old, ~old, 0), old); TEST_EQ(*across, ~old); });
+    TEST_CHILD({ TEST_EQ(compare_exchange(across, ~old, 0, 0), old); TEST_EQ(*across, old); });
     TEST_CHECK(marked(p, 0, 1024));
     drop(p, 2);
 }

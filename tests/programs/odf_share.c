@@ -329,20 +329,29 @@ FN_TEST(h49_switch_toggled_while_shared)
     drop(p, 1);
 }
 
+static volatile int whose_turn;
+
 static void *writer(void *which)
 {
     long i = (long)which;
-    for (int k = 0; k < 50; k++)
+    for (int k = 0; k < 50; k++) {
+        while (whose_turn != i)
+            sched_yield();
         AT(thread_page, 10 + i + 2 * k) = 200 + i;
+        whose_turn = !i;
+    }
     return NULL;
 }
 
 FN_TEST(h51_two_threads_fault_in_one_table)
 {
     thread_page = table_of_pages(1);
+    whose_turn = 0;
+    struct turns t = turns_new();
     pid_t pid = TEST_SUCC(fork());
     if (pid == 0) {
-        pause();
+        child_hears(&t);
+        TEST_CHECK(marked(thread_page, 0, 512));
         _exit(0);
     }
     pthread_t thread[2];
@@ -352,8 +361,9 @@ FN_TEST(h51_two_threads_fault_in_one_table)
         pthread_join(thread[i], NULL);
     for (int k = 0; k < 100; k++)
         TEST_EQ(AT(thread_page, 10 + k), 200 + k % 2);
-    kill(pid, SIGKILL);
-    TEST_EQ(test_wait(pid), SIGKILL);
+    parent_says(&t);
+    TEST_REAP(pid);
+    turns_free(&t);
     drop(thread_page, 1);
 }
 
@@ -397,11 +407,14 @@ FN_TEST(h61_many_children_each_writes_its_page)
     for (int i = 0; i < N; i++)
         if ((pid[i] = TEST_SUCC(fork())) == 0) {
             AT(p, i * 2) = 255;
+            child_says(&t);
             child_hears(&t); /* all have written before any looks */
             for (int k = 0; k < 512; k++)
                 TEST_EQ(AT(p, k), k == i * 2 ? 255 : k % 251 + 1);
             _exit(0);
         }
+    for (int i = 0; i < N; i++)
+        parent_hears(&t);
     for (int i = 0; i < N; i++)
         parent_says(&t);
     for (int i = 0; i < N; i++)
