@@ -160,6 +160,13 @@ FN_TEST(h35_mremap_out_of_a_shared_table)
         TEST_EQ(AT(to, 9), 10);
     });
     TEST_CHECK(marked(p, 0, 512));
+    TEST_CHILD({ /* a part, to where the kernel likes: nothing else of the call unmaps anything */
+        hot(&AT(p, 9), 0);
+        unsigned char *there = (void *)RAW_MREMAP(&AT(p, 5), 10 * TEST_PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0);
+        TEST_EQ(TEST_PEEK(&AT(p, 9)), 0);
+        TEST_EQ(AT(there, 4), 10);
+    });
+    TEST_CHECK(marked(p, 0, 512));
     drop(p, 1);
 }
 
