@@ -3,7 +3,7 @@
     python tests/afl_fake.py [@@]
 
 What "the program" does is the first word of its input: ``exit N``, ``signal N``, ``sleep`` (until it is stopped),
-``burn`` (the same, but it never looks whether it shall stop, for two seconds), ``break`` (the server itself fails);
+``late`` (until it is stopped, too, and yet it has ended by itself), ``break`` (the server itself fails);
 anything else exits with 0. Its coverage is one byte for each pair of neighbours in the input.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guest.fuzz.afl_command import Job, launch
 from guest.fuzz.forkpoint import ForkPoint
-
-BURN_S = 2.0
 
 
 class FakeServer:
@@ -44,14 +41,9 @@ class FakeServer:
         data = self.job.input.fetch()
         self.cover(data)
         word, _, number = data.decode(errors="replace").partition(" ")
-        if word == "sleep":
+        if word in ("sleep", "late"):
             select.select([stop_fd] if stop_fd is not None else [], [], [])
-            return 9
-        if word == "burn":
-            end = time.monotonic() + BURN_S
-            while time.monotonic() < end:
-                pass
-            return 0
+            return 9 if word == "sleep" else 0
         if word == "break":
             raise RuntimeError("the server breaks")
         return {"exit": int(number or 0) << 8, "signal": int(number or 0)}.get(word, 0) if number.isdecimal() else 0

@@ -85,9 +85,9 @@ def build(source: str | Path, toolchain: str = "gcc-static", flags: Sequence[str
 
 
 def need(*programs: str) -> None:
-    """Raise Unavailable unless the host has all of these programs."""
+    """Raise Unavailable unless the host has all of these programs, for the tests' programs and for our own."""
     for program in programs:
-        if shutil.which(program, path=ENVIRONMENT["PATH"]) is None:
+        if not all(shutil.which(program, path=path) for path in (ENVIRONMENT["PATH"], os.environ.get("PATH"))):
             raise Unavailable(f"no {program} on this host")
 
 

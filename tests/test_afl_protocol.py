@@ -23,7 +23,7 @@ from guest.fuzz.driver import Driver, DriverError
 from guest.fuzz.target import find_input, guest_environment, guest_words
 
 FAKE = [sys.executable, str(Path(__file__).parent / "afl_fake.py")]
-SECONDS = 10.0
+SECONDS = harness.TIMEOUT_S
 NEXT_SHM_ID = Path("/proc/sys/kernel/shm_next_id")
 
 
@@ -133,7 +133,7 @@ def test_timeout_ends_the_run_and_the_next_one_works(driver: Driver) -> None:
 
 def test_kill_that_comes_too_late_for_the_run(driver: Driver) -> None:
     """The run ended by itself, its sentinel was killed all the same: neither this nor the next run is a crash."""
-    outcome = driver.run(b"burn", 0.05)
+    outcome = driver.run(b"late", 0.05)
     assert outcome.timed_out
     assert outcome.status == 0
     assert driver.run(b"exit 2").status == 512
@@ -199,7 +199,7 @@ def test_segment_number_zero(tmp_path: Path) -> None:
         segment.detach()
         raise harness.Unavailable("another segment has the number 0")
     environment = {**os.environ, "__AFL_SHM_ID": "0"}
-    done = subprocess.run(FAKE, env=environment, input=b"ab", timeout=30, capture_output=True)
+    done = subprocess.run(FAKE, env=environment, input=b"ab", timeout=SECONDS, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert sum(segment.view) == 2
     segment.detach()
@@ -236,7 +236,7 @@ def test_file_mode_without_a_file(tmp_path: Path) -> None:
 
 
 def once(*argv: str, **how: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*FAKE, *argv], timeout=30, capture_output=True, **how)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run([*FAKE, *argv], timeout=SECONDS, capture_output=True, **how)  # type: ignore[call-overload,no-any-return]
 
 
 def test_without_a_fuzzer_the_program_runs_once() -> None:
@@ -253,7 +253,7 @@ def test_other_files_on_the_fuzzers_numbers_are_left_alone(tmp_path: Path) -> No
     """Only two pipes are a fuzzer."""
     log = tmp_path / "log"
     script = f"exec {protocol.CONTROL_FD}>{log} {protocol.STATUS_FD}>{log}; exec \"$@\""
-    done = subprocess.run(["bash", "-c", script, "bash", *FAKE], input=b"exit 5", timeout=30, capture_output=True)
+    done = subprocess.run(["bash", "-c", script, "bash", *FAKE], input=b"exit 5", timeout=SECONDS, capture_output=True)
     assert (done.returncode, log.read_bytes()) == (5, b""), done.stderr
 
 

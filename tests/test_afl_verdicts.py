@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,10 +51,8 @@ def test_status_is_that_of_the_host(verdicts: Driver, data: bytes, status: int) 
 @pytest.mark.parametrize("data", [b"L", b"P", b"F", b"T"])
 def test_hang_is_ended_and_the_next_run_is_as_ever(verdicts: Driver, data: bytes) -> None:
     for _ in range(2):
-        started = time.monotonic()
         outcome = verdicts.run(data, 0.2)
         assert (outcome.status, outcome.timed_out) == (signal.SIGKILL, True)
-        assert time.monotonic() - started < 5, "the launcher answers at once"
         assert verdicts.run(b"5").status == 5 << 8
 
 
@@ -114,7 +111,7 @@ def test_without_a_fuzzer_it_is_like_run() -> None:
     program = harness.build("afl_verdicts.c", "gcc-static")
     for data, status in ((b"7", 7), (b"N", -signal.SIGSEGV), (b"Q", -signal.SIGKILL), (b"A", -signal.SIGABRT)):
         done = subprocess.run([*LAUNCHER, "--", str(program)], input=data, env=ENVIRONMENT, capture_output=True,
-                              timeout=60)
+                              timeout=harness.TIMEOUT_S)
         assert done.returncode == status
         assert done.stdout == b""
 
@@ -142,6 +139,6 @@ def test_launcher_ends_with_a_fuzzer_that_is_gone(tmp_path: Path, data: bytes) -
         driver.wait_ready()
         driver.begin(data)
         driver.hang_up()
-        driver.wait(10)
+        driver.wait()
         assert eventually(lambda: not alive(driver.sentinel))
     assert eventually(lambda: segments() <= before), "shared memory is left behind"

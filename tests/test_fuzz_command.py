@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import afl_seeds
+import harness
 import pytest
-from test_afl import ENVIRONMENT, LIMIT_S, processes, write
-from test_afl_protocol import eventually, segments
+from test_afl import ENVIRONMENT, LIMIT_S, attached, children, processes, write
+from test_afl_protocol import alive, eventually, segments
 
 from guest.build import build as build_bundled
 from guest.fuzz.campaign import Plan
@@ -22,6 +23,8 @@ FUZZ = [sys.executable, "-m", "guest.cli", "fuzz"]
 
 def fuzz(*words: object, env: dict[str, str] | None = None, limit_s: float = LIMIT_S) -> tuple[int, str]:
     """Exit status, and all that it says."""
+    if env is None:
+        harness.need("afl-fuzz")
     done = subprocess.run([*FUZZ, *map(str, words)], env=env or ENVIRONMENT, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit_s)
     return done.returncode, done.stdout.decode()
@@ -157,11 +160,14 @@ def test_campaign_of_two_goes_on_where_it_ended(seeds: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_everything_ends_with_it(seeds: Path, tmp_path: Path, signo: int) -> None:
+    harness.need("afl-fuzz")
     before = segments()
     command = [*FUZZ, "-i", str(seeds), "-o", str(tmp_path / "out"), "--jobs", "2", "--",
                str(build_bundled("fuzz_tiny")), "@@"]
-    hunt = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    hunt = subprocess.Popen(command, env={**ENVIRONMENT, "TMPDIR": str(temporary)}, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert eventually(lambda: len(list(tmp_path.glob("out/*/fuzzer_stats"))) == 2, LIMIT_S)
         os.kill(hunt.pid, signo)
@@ -172,9 +178,30 @@ def test_everything_ends_with_it(seeds: Path, tmp_path: Path, signo: int) -> Non
             assert "Traceback" not in said
         assert eventually(lambda: not processes(str(tmp_path)), LIMIT_S), "a process is left behind"
         assert eventually(lambda: segments() <= before), "shared memory is left behind"
+        assert list(temporary.iterdir()) == []
     finally:
         hunt.kill()
         hunt.communicate()
+
+
+def test_nothing_stays_when_killed_while_it_tries_the_seeds(tmp_path: Path) -> None:
+    harness.need("afl-fuzz")
+    before, seeds, temporary = segments(), write(tmp_path / "in", [b"L"]), tmp_path / "tmp"
+    temporary.mkdir()
+    command = [*FUZZ, "-i", str(seeds), "-o", str(tmp_path / "out"), "--",
+               str(harness.build("afl_verdicts.c", "gcc-static")), "@@"]
+    hunt = subprocess.Popen(command, env={**ENVIRONMENT, "TMPDIR": str(temporary)}, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert eventually(lambda: any(map(attached, children(hunt.pid))), LIMIT_S)
+        launchers = children(hunt.pid)
+    finally:
+        hunt.kill()
+        hunt.wait()
+    assert eventually(lambda: not any(map(alive, launchers)), LIMIT_S), "a process is left behind"
+    assert eventually(lambda: segments() <= before), "shared memory is left behind"
+    assert list(temporary.iterdir()) == []
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_afl_that_gives_up_is_reported(seeds: Path, tmp_path: Path) -> None:

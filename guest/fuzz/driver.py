@@ -31,7 +31,7 @@ from guest.fuzz.protocol import (
 MAP_BYTES = 65536
 MAX_INPUT_BYTES = 1 << 20
 #: As long as no other is asked for.
-START_LIMIT_S, RUN_LIMIT_S = 30.0, 10.0
+START_LIMIT_S, RUN_LIMIT_S = 60.0, 60.0
 
 #: clock_getcpuclockid(3): the clock of another process is made from its pid and this.
 _CPUCLOCK_SCHED = 2
@@ -55,15 +55,18 @@ class Driver:
 
     Args:
         argv: the launcher's command line; ``@@`` is replaced by the input file's path. Without one it is its stdin.
-        folder: where the input file is kept.
+        folder: where the input file is kept; None: it has no name, so that nothing stays whatever happens to us, and
+            test cases in shared memory (``shared``) must do.
         shared: offer test cases in shared memory.
         coverage: give it a map.
     """
 
-    def __init__(self, argv: Sequence[str], folder: str, *, env: Mapping[str, str] | None = None, shared: bool = True,
-                 coverage: bool = True, map_bytes: int = MAP_BYTES) -> None:
-        self.path = os.path.join(os.path.abspath(folder), ".cur_input")
-        self._input = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    def __init__(self, argv: Sequence[str], folder: str | None, *, env: Mapping[str, str] | None = None,
+                 shared: bool = True, coverage: bool = True, map_bytes: int = MAP_BYTES) -> None:
+        self._named = folder is not None
+        self.path = os.path.join(os.path.abspath(folder or "/"), ".cur_input")
+        self._input = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if self._named \
+            else os.memfd_create("forkyard-input")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close()
         self._environment = dict(os.environ if env is None else env)
         self._map = self._segment("__AFL_SHM_ID", map_bytes) if coverage else None
@@ -188,7 +191,8 @@ class Driver:
         if self._input >= 0:
             os.close(self._input)
             self._input = -1
-            os.unlink(self.path)
+            if self._named:
+                os.unlink(self.path)
             self._errors.close()
 
     def __enter__(self) -> Driver:

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,29 +159,27 @@ def try_seeds(command: Sequence[str], seeds: Sequence[Path], map_size: int, limi
     warnings: list[str] = []
     touched: set[int] = set()
     seconds: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="forkyard-") as folder:
-        try:
-            with Driver(command, folder, env={**os.environ, "AFL_MAP_SIZE": str(map_size)},
-                        map_bytes=map_size) as driver:
-                ready_s = driver.wait_ready(limit_s)
-                for seed in seeds[:_TRIED_SEEDS]:
-                    data = seed.read_bytes()
-                    outcomes = [driver.run(data, _TRIAL_LIMIT_S)]
-                    first = driver.coverage()
-                    if not outcomes[0].timed_out:
-                        outcomes.append(driver.run(data, _TRIAL_LIMIT_S))
-                        if driver.coverage() != first:
-                            warnings.append(f"{seed.name}: two runs take different ways")
-                    touched.update(i for i, count in enumerate(first) if count)
-                    seconds += [outcome.seconds for outcome in outcomes]
-                    if outcomes[0].timed_out:
-                        warnings.append(f"{seed.name}: takes more than {_TRIAL_LIMIT_S:g} s; give -t, or leave it out")
-                    elif outcomes[0].status & 0x7F:
-                        warnings.append(f"{seed.name}: crashes the program (signal {outcomes[0].status & 0x7F}); "
-                                        "afl-fuzz leaves it out")
-                said = driver.messages()
-        except (DriverError, OSError) as error:
-            raise SetupProblem(str(error)) from None
+    try:
+        with Driver(command, None, env={**os.environ, "AFL_MAP_SIZE": str(map_size)}, map_bytes=map_size) as driver:
+            ready_s = driver.wait_ready(limit_s)
+            for seed in seeds[:_TRIED_SEEDS]:
+                data = seed.read_bytes()
+                outcomes = [driver.run(data, _TRIAL_LIMIT_S)]
+                first = driver.coverage()
+                if not outcomes[0].timed_out:
+                    outcomes.append(driver.run(data, _TRIAL_LIMIT_S))
+                    if driver.coverage() != first:
+                        warnings.append(f"{seed.name}: two runs take different ways")
+                touched.update(i for i, count in enumerate(first) if count)
+                seconds += [outcome.seconds for outcome in outcomes]
+                if outcomes[0].timed_out:
+                    warnings.append(f"{seed.name}: takes more than {_TRIAL_LIMIT_S:g} s; give -t, or leave it out")
+                elif outcomes[0].status & 0x7F:
+                    warnings.append(f"{seed.name}: crashes the program (signal {outcomes[0].status & 0x7F}); "
+                                    "afl-fuzz leaves it out")
+            said = driver.messages()
+    except (DriverError, OSError) as error:
+        raise SetupProblem(str(error)) from None
     if not touched:
         raise SetupProblem("the program touches no edge that counts after its fork point: with its code in a library, "
                            "try --inst-libs; else --fork-at main")
