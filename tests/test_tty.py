@@ -39,10 +39,11 @@ JOBS: list[Step] = [
     (CTRL_D, PROMPT),
     (b"echo to the terminal > /dev/tty\r", PROMPT),
     (b"stopped() { until grep -q ') T' /proc/$!/stat; do :; done; }\r", PROMPT),
-    (b"gone() { while grep -qs ') T' /proc/$!/stat; do :; done; }\r", PROMPT),
     # One line: whether a job stops before or after the next prompt is a race on the host, too.
     (b"cat /dev/tty & stopped; jobs\r", PROMPT),
-    (b"kill -9 %1; gone\r", PROMPT),
+    (b"fg\r", b"cat /dev/tty.*\n"),
+    (b"last\r", b"last\r\nlast\r\n"),
+    (CTRL_C, PROMPT),
     (b"echo cleared\r", PROMPT),
     (b"echo be\"\"gun; read x; echo \"<$x>\"\r", BEGUN),
     (b"wordz\x7fs\r", b"<words>\r\n" + PROMPT),
