@@ -6,7 +6,8 @@
  *
  * A program ends with static void sections(void): its SECTIONs in order.
  */
-#define _GNU_SOURCE
+#define TEST_NO_MAIN
+#include "test.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

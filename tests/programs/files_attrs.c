@@ -219,9 +219,11 @@ static void devices(void)
     X(open("/dev/null", O_RDONLY | O_DIRECTORY));
     X(open("/dev/null/", O_RDONLY));
     X(open("/dev/null", O_RDWR | O_TRUNC | O_CREAT, 0644));
-    X(open("/dev/shm/forkyard-test", O_RDWR | O_CREAT | O_EXCL, 0600));
-    show("/dev/shm/forkyard-test");
-    P(unlink("/dev/shm/forkyard-test"));
+    const char *own = test_own_name("/dev/shm/forkyard-test-");
+    unlink(own); /* of a run that was killed */
+    X(open(own, O_RDWR | O_CREAT | O_EXCL, 0600));
+    show(own);
+    P(unlink(own));
     show("/dev/null");
     show("/dev/zero");
     show("/dev/full");

@@ -212,13 +212,14 @@ FN_TEST(path_names)
 
 FN_TEST(abstract_names)
 {
-    serve("@forkyard-test-name", SOCK_STREAM);
-    serve("@forkyard-test-name", SOCK_SEQPACKET);
+    const char *name = test_own_name("@forkyard-test-"); /* all runs on the host share them */
+    serve(name, SOCK_STREAM);
+    serve(name, SOCK_SEQPACKET);
     int s = TEST_SUCC(socket(AF_UNIX, SOCK_STREAM, 0)), t = TEST_SUCC(socket(AF_UNIX, SOCK_STREAM, 0));
-    TEST_SUCC(bind_to(s, "@forkyard-test-name"));
-    TEST_ERRNO(bind_to(t, "@forkyard-test-name"), EADDRINUSE);
+    TEST_SUCC(bind_to(s, name));
+    TEST_ERRNO(bind_to(t, name), EADDRINUSE);
     close(s);
-    TEST_SUCC(bind_to(t, "@forkyard-test-name"));
+    TEST_SUCC(bind_to(t, name));
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     socklen_t n = sizeof a;
     s = TEST_SUCC(socket(AF_UNIX, SOCK_DGRAM, 0));
@@ -262,12 +263,13 @@ FN_TEST(datagram_servers)
 
 FN_TEST(backlog)
 {
+    const char *name = test_own_name("@forkyard-backlog-");
     int l = TEST_SUCC(socket(AF_UNIX, SOCK_STREAM, 0)), c[8], n = 0;
-    TEST_SUCC(bind_to(l, "@forkyard-backlog"));
+    TEST_SUCC(bind_to(l, name));
     TEST_SUCC(listen(l, 2));
     for (int i = 0; i < 8; i++) {
         c[i] = TEST_SUCC(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
-        if (connect_to(c[i], "@forkyard-backlog") == 0)
+        if (connect_to(c[i], name) == 0)
             n++;
         else
             TEST_EQ(errno, EAGAIN);
@@ -277,9 +279,9 @@ FN_TEST(backlog)
     TEST_SUCC(write(c[0], "early", 5));
     int s = TEST_SUCC(accept(l, NULL, NULL));
     TEST_RES(read(s, back, 100), _ret == 5);
-    TEST_SUCC(connect_to(c[7], "@forkyard-backlog"));
+    TEST_SUCC(connect_to(c[7], name));
     close(l);
     TEST_ERRNO(read(c[1], back, 1), ECONNRESET);
     TEST_SUCC(read(c[0], back, 0));
-    TEST_ERRNO(connect_to(c[0], "@forkyard-backlog"), ECONNREFUSED);
+    TEST_ERRNO(connect_to(c[0], name), ECONNREFUSED);
 }

@@ -256,6 +256,17 @@ TEST_UNUSED static void test_child_ended_well(pid_t pid, const char *file, int l
         test_wait(_child);                                                                 \
     })
 
+/* A name that no other run uses at this time, and the same natively and under Forkyard: of the working directory. */
+TEST_UNUSED static const char *test_own_name(const char *prefix)
+{
+    static char name[64], cwd[4096];
+    unsigned long hash = 5381;
+    for (const char *at = getcwd(cwd, sizeof cwd) ? cwd : ""; *at; at++)
+        hash = hash * 33 + (unsigned char)*at;
+    snprintf(name, sizeof name, "%s%lx", prefix, hash);
+    return name;
+}
+
 /* The state letter of a thread's stat file, as R, S or T; 0 when there is no such thread. */
 TEST_UNUSED static char test_state(pid_t pid, pid_t tid)
 {
