@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -46,6 +47,9 @@ def scratch(tmp_path: Path) -> Path:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item):
     """A program or compiler that this host does not have: skip."""
+    busybox = getattr(item.module, "BUSYBOX", None)  # nearly every test of such a module runs it
+    if busybox and not os.access(busybox, os.X_OK):
+        pytest.skip(f"no {busybox} on this host")
     return (yield from _skip_unavailable())
 
 
