@@ -75,6 +75,7 @@ def test_input_arrives_in_every_way(tmp_path: Path, shared: bool, words: list[st
 
 def test_two_launchers_are_alike(tmp_path: Path) -> None:
     """What the program sees does not depend on where the fuzzer keeps its files, nor on its variables."""
+    harness.need("busybox")
     seen = []
     for name in ("a", "another-and-longer-name"):
         folder = tmp_path / name
