@@ -88,45 +88,4 @@ TEST_UNUSED static inline __attribute__((always_inline)) void hot(volatile unsig
 }
 
 TEST_UNUSED static void drop(unsigned char *p, int tables) { TEST_SUCC(munmap(p, tables * TEST_TABLE)); }
-
-/* P, C and G share the 512 marked pages at p and exit in the given order, each writing first when its bit of `writes`
- * is set. */
-TEST_UNUSED static void exit_order(unsigned char *p, const int *order, int writes)
-{
-    int gate[3][2], report[2];
-    char got[3];
-    for (int i = 0; i < 3; i++)
-        TEST_SUCC(pipe(gate[i]));
-    TEST_SUCC(pipe(report));
-    pid_t first = TEST_SUCC(fork()); /* plays P, so that it may end before its child */
-    if (first == 0) {
-        int who = 0;
-        if (TEST_SUCC(fork()) == 0)
-            who = TEST_SUCC(fork()) == 0 ? 2 : 1;
-        if (writes >> who & 1)
-            AT(p, 6) = 100 + who;
-        turn_read(gate[who][0]);
-        char ok = AT(p, 6) == (writes >> who & 1 ? 100 + who : 7) && marked(p, 7, 512) ? '0' + who : 'x';
-        TEST_SUCC(write(report[1], &ok, 1));
-        _exit(0);
-    }
-    for (int i = 0; i < 3; i++) {
-        TEST_SUCC(write(gate[order[i]][1], "x", 1));
-        TEST_RES(read(report[0], got + i, 1), _ret == 1);
-        TEST_EQ(got[i], '0' + order[i]);
-    }
-    TEST_REAP(first);
-    TEST_CHECK(marked(p, 0, 512));
-    for (int i = 0; i < 3; i++)
-        close(gate[i][0]), close(gate[i][1]);
-    close(report[0]), close(report[1]);
-}
-
-TEST_UNUSED static void all_exit_orders(unsigned char *p)
-{
-    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
-    for (int i = 0; i < 6; i++)
-        for (int writes = 0; writes < 8; writes++)
-            exit_order(p, orders[i], writes);
-}
 #endif

@@ -2,8 +2,7 @@
  *
  * The mapping calls on parts of a leaf are in odf_leaves.c. */
 #include "huge.h"
-#include <pthread.h>
-#include <sched.h>
+#include "odf_scenes.h"
 #include <sys/uio.h>
 
 FN_TEST(h60_one_leaf)
@@ -42,66 +41,14 @@ FN_TEST(h60_child_writes)
 FN_TEST(h60_parent_writes_at_once)
 {
     unsigned char *p = leaves(1);
-    struct turns t = turns_new();
-    for (int round = 0; round < 10; round++) {
-        volatile unsigned char *a = &AT(p, 50 + round);
-        *a = 10;
-        hot(a, 1);
-        pid_t pid = RAW_FORK();
-        if (pid)
-            *a = 20;
-        if (pid == 0) {
-            child_hears(&t);
-            TEST_EQ(*a, 10);
-            TEST_CHECK(marked(p, 0, 50) && marked(p, 60, 512));
-            AT(p, 1) = 99;
-            _exit(0);
-        }
-        parent_says(&t);
-        TEST_REAP(pid);
-        TEST_EQ(*a, 20);
-    }
-    TEST_CHECK(marked(p, 0, 50) && marked(p, 60, 512));
-    turns_free(&t);
+    parent_writes_at_once(p, 50, 10);
     drop(p, 1);
 }
 
 FN_TEST(h60_three_generations)
 {
     unsigned char *p = leaves(2);
-    struct turns t = turns_new(), u = turns_new();
-    pid_t c = TEST_SUCC(fork());
-    if (c == 0) {
-        pid_t g = TEST_SUCC(fork());
-        if (g == 0) {
-            AT(p, 4) = AT(p, 1000) = 30;
-            child_says(&u);
-            child_hears(&u);
-            TEST_EQ(AT(p, 4), 30);
-            TEST_EQ(AT(p, 1000), 30);
-            TEST_CHECK(marked(p, 5, 1000));
-            _exit(0);
-        }
-        parent_hears(&u);
-        child_says(&t);
-        child_hears(&t); /* P has written */
-        TEST_CHECK(marked(p, 0, 1024));
-        AT(p, 4) = AT(p, 1001) = 20;
-        parent_says(&u);
-        TEST_REAP(g);
-        TEST_EQ(AT(p, 4), 20);
-        TEST_CHECK(marked(p, 5, 1001));
-        _exit(0);
-    }
-    parent_hears(&t);
-    TEST_CHECK(marked(p, 0, 1024));
-    AT(p, 4) = 10;
-    parent_says(&t);
-    TEST_REAP(c);
-    TEST_EQ(AT(p, 4), 10);
-    TEST_CHECK(marked(p, 5, 1024));
-    turns_free(&t);
-    turns_free(&u);
+    three_generations(p, 1024);
     drop(p, 2);
 }
 
@@ -115,42 +62,14 @@ FN_TEST(h60_all_exit_orders)
 FN_TEST(h60_chain_of_forks)
 {
     unsigned char *p = leaves(1);
-    int depth = 0;
-    pid_t pid = 0;
-    for (; depth < 12; depth++) {
-        AT(p, depth) = 240;
-        if ((pid = TEST_SUCC(fork())) != 0)
-            break;
-    }
-    if (depth < 12)
-        TEST_REAP(pid);
-    for (int i = 0; i < 512; i++)
-        TEST_EQ(AT(p, i), i <= depth && i < 12 ? 240 : i % 251 + 1);
-    if (getpid() != test_pid)
-        _exit(0);
+    chain_of_forks(p, 12);
     drop(p, 1);
 }
 
 FN_TEST(h60_many_children)
 {
-    enum { N = 20 };
     unsigned char *p = leaves(1);
-    struct turns t = turns_new();
-    pid_t pid[N];
-    for (int i = 0; i < N; i++)
-        if ((pid[i] = TEST_SUCC(fork())) == 0) {
-            AT(p, i * 25) = 255;
-            child_hears(&t); /* all have written before any looks */
-            for (int k = 0; k < 512; k++)
-                TEST_EQ(AT(p, k), k == i * 25 ? 255 : k % 251 + 1);
-            _exit(0);
-        }
-    for (int i = 0; i < N; i++)
-        parent_says(&t);
-    for (int i = 0; i < N; i++)
-        TEST_REAP(pid[i]);
-    TEST_CHECK(marked(p, 0, 512));
-    turns_free(&t);
+    many_children(p, 20);
     drop(p, 1);
 }
 
@@ -250,83 +169,16 @@ FN_TEST(h60_filled_before_and_after_fork)
 FN_TEST(h60_switch_toggled)
 {
     unsigned char *p = leaves(1);
-    int odf = 1;
-    for (int i = 0; i < 6; i++) {
-        if (test_odf)
-            TEST_SUCC(test_set_odf(odf = !odf));
-        struct turns t = turns_new();
-        pid_t pid = TEST_SUCC(fork());
-        if (pid == 0) {
-            if (i % 2)
-                AT(p, 30) = 40 + i;
-            TEST_CHILD({ TEST_EQ(AT(p, 31), i ? 60 + i - 1 : 32); AT(p, 31) = 99; });
-            child_says(&t);
-            child_hears(&t);
-            TEST_EQ(AT(p, 30), i % 2 ? 40 + i : 31);
-            TEST_EQ(AT(p, 31), i ? 60 + i - 1 : 32);
-            _exit(0);
-        }
-        parent_hears(&t);
-        AT(p, 31) = 60 + i;
-        parent_says(&t);
-        TEST_REAP(pid);
-        TEST_EQ(AT(p, 30), 31);
-        turns_free(&t);
-    }
-    if (test_odf)
-        TEST_SUCC(test_set_odf(1));
+    switch_toggled(p);
     drop(p, 1);
-}
-
-static unsigned char *thread_page;
-static volatile int thread_stage;
-
-static void *reader(void *unused)
-{
-    (void)unused;
-    for (int i = 0; i < 100; i++)
-        (void)TEST_PEEK(&AT(thread_page, 9)); /* hot, through the leaf that C shares */
-    thread_stage = 1;
-    while (thread_stage != 2)
-        sched_yield();
-    return (void *)(long)TEST_PEEK(&AT(thread_page, 9));
-}
-
-static void *writer(void *which)
-{
-    for (int k = 0; k < 50; k++)
-        AT(thread_page, 10 + (long)which + 2 * k) = 200 + (long)which;
-    return NULL;
 }
 
 FN_TEST(h60_threads)
 {
-    thread_page = leaves(1);
-    pthread_t thread[2];
-    void *seen;
-    pid_t pid = TEST_SUCC(fork());
-    if (pid == 0) {
-        pause();
-        _exit(0);
-    }
-    thread_stage = 0;
-    TEST_EQ(pthread_create(&thread[0], NULL, reader, NULL), 0);
-    while (thread_stage != 1)
-        sched_yield();
-    AT(thread_page, 8) = 1;
-    AT(thread_page, 9) = 77;
-    thread_stage = 2;
-    pthread_join(thread[0], &seen);
-    TEST_EQ((long)seen, 77);
-    for (long i = 0; i < 2; i++)
-        TEST_EQ(pthread_create(&thread[i], NULL, writer, (void *)i), 0);
-    for (int i = 0; i < 2; i++)
-        pthread_join(thread[i], NULL);
-    for (int k = 0; k < 100; k++)
-        TEST_EQ(AT(thread_page, 10 + k), 200 + k % 2);
-    kill(pid, SIGKILL);
-    TEST_EQ(test_wait(pid), SIGKILL);
-    drop(thread_page, 1);
+    unsigned char *p = leaves(1);
+    thread_reads_through_the_old(p);
+    threads_write_in_turn(p);
+    drop(p, 1);
 }
 
 FN_TEST(h60_vfork_writes_for_the_parent)

@@ -1,6 +1,5 @@
 /* On-demand fork, hazards 1-10, 30, 49, 51, 53, 61: who sees which bytes while tables are shared and come apart. */
-#include "odf.h"
-#include <pthread.h>
+#include "odf_scenes.h"
 #include <sched.h>
 
 FN_TEST(h01_child_writes_parent_reads)
@@ -71,25 +70,7 @@ FN_TEST(h04_first_write_of_the_child)
 FN_TEST(h05_hot_translation_of_the_parent)
 {
     unsigned char *p = table_of_pages(1);
-    struct turns t = turns_new();
-    for (int round = 0; round < 20; round++) {
-        volatile unsigned char *a = &AT(p, round);
-        *a = 10;
-        hot(a, 1);
-        pid_t pid = RAW_FORK();
-        if (pid == 0) {
-            if (round % 2)
-                *a = 30;
-            child_hears(&t);
-            TEST_EQ(*a, round % 2 ? 30 : 10);
-            _exit(0);
-        }
-        *a = 20; /* at once */
-        parent_says(&t);
-        TEST_REAP(pid);
-        TEST_EQ(*a, 20);
-    }
-    turns_free(&t);
+    parent_writes_at_once(p, 0, 20);
     drop(p, 1);
 }
 
@@ -114,43 +95,11 @@ FN_TEST(h05_parent_writes_at_once_child_reads)
     drop(p, 3);
 }
 
-static unsigned char *thread_page;
-static volatile int thread_stage;
-
-static void *reader(void *unused)
-{
-    (void)unused;
-    volatile unsigned char *b = &AT(thread_page, 9);
-    for (int i = 0; i < 100; i++)
-        (void)*b; /* hot, through the old table */
-    thread_stage = 1;
-    while (thread_stage != 2)
-        sched_yield();
-    return (void *)(long)*b;
-}
-
 FN_TEST(h06_thread_reads_through_the_old_table)
 {
-    thread_page = table_of_pages(1);
-    pthread_t thread;
-    void *seen;
-    pid_t pid = TEST_SUCC(fork());
-    if (pid == 0) {
-        pause();
-        _exit(0);
-    }
-    thread_stage = 0;
-    TEST_EQ(pthread_create(&thread, NULL, reader, NULL), 0);
-    while (thread_stage != 1)
-        sched_yield();
-    AT(thread_page, 8) = 1; /* the table becomes private */
-    AT(thread_page, 9) = 77;
-    thread_stage = 2;
-    pthread_join(thread, &seen);
-    TEST_EQ((long)seen, 77);
-    kill(pid, SIGKILL);
-    TEST_EQ(test_wait(pid), SIGKILL);
-    drop(thread_page, 1);
+    unsigned char *p = table_of_pages(1);
+    thread_reads_through_the_old(p);
+    drop(p, 1);
 }
 
 FN_TEST(h07_unmapped_and_reused)
@@ -204,35 +153,7 @@ FN_TEST(h07_unmapped_by_the_last_sharer)
 FN_TEST(h08_three_generations)
 {
     unsigned char *p = table_of_pages(1);
-    struct turns t = turns_new(), u = turns_new();
-    pid_t c = TEST_SUCC(fork());
-    if (c == 0) {
-        pid_t g = TEST_SUCC(fork());
-        if (g == 0) {
-            AT(p, 4) = 30;
-            child_says(&u);
-            child_hears(&u);
-            TEST_EQ(AT(p, 4), 30);
-            TEST_CHECK(marked(p, 5, 512));
-            _exit(0);
-        }
-        parent_hears(&u);
-        child_says(&t);
-        child_hears(&t); /* P has written */
-        TEST_EQ(AT(p, 4), 5);
-        AT(p, 4) = 20;
-        parent_says(&u);
-        TEST_REAP(g);
-        TEST_EQ(AT(p, 4), 20);
-        _exit(0);
-    }
-    parent_hears(&t);
-    AT(p, 4) = 10;
-    parent_says(&t);
-    TEST_REAP(c);
-    TEST_EQ(AT(p, 4), 10);
-    turns_free(&t);
-    turns_free(&u);
+    three_generations(p, 512);
     drop(p, 1);
 }
 
@@ -299,72 +220,15 @@ FN_TEST(h30_child_execs)
 FN_TEST(h49_switch_toggled_while_shared)
 {
     unsigned char *p = table_of_pages(1);
-    int odf = 1;
-    for (int i = 0; i < 6; i++) {
-        if (test_odf)
-            TEST_SUCC(test_set_odf(odf = !odf));
-        struct turns t = turns_new();
-        pid_t pid = TEST_SUCC(fork());
-        if (pid == 0) {
-            if (i % 2)
-                AT(p, 30) = 40 + i;
-            if (test_odf)
-                TEST_SUCC(test_set_odf(!odf));
-            TEST_CHILD({ TEST_EQ(AT(p, 31), i ? 60 + i - 1 : 32); AT(p, 31) = 99; });
-            child_says(&t);
-            child_hears(&t);
-            TEST_EQ(AT(p, 30), i % 2 ? 40 + i : 31);
-            TEST_EQ(AT(p, 31), i ? 60 + i - 1 : 32);
-            _exit(0);
-        }
-        parent_hears(&t);
-        AT(p, 31) = 60 + i;
-        parent_says(&t);
-        TEST_REAP(pid);
-        TEST_EQ(AT(p, 30), 31);
-        turns_free(&t);
-    }
-    if (test_odf)
-        TEST_SUCC(test_set_odf(1));
+    switch_toggled(p);
     drop(p, 1);
-}
-
-static volatile int whose_turn;
-
-static void *writer(void *which)
-{
-    long i = (long)which;
-    for (int k = 0; k < 50; k++) {
-        while (whose_turn != i)
-            sched_yield();
-        AT(thread_page, 10 + i + 2 * k) = 200 + i;
-        whose_turn = !i;
-    }
-    return NULL;
 }
 
 FN_TEST(h51_two_threads_fault_in_one_table)
 {
-    thread_page = table_of_pages(1);
-    whose_turn = 0;
-    struct turns t = turns_new();
-    pid_t pid = TEST_SUCC(fork());
-    if (pid == 0) {
-        child_hears(&t);
-        TEST_CHECK(marked(thread_page, 0, 512));
-        _exit(0);
-    }
-    pthread_t thread[2];
-    for (long i = 0; i < 2; i++)
-        TEST_EQ(pthread_create(&thread[i], NULL, writer, (void *)i), 0);
-    for (int i = 0; i < 2; i++)
-        pthread_join(thread[i], NULL);
-    for (int k = 0; k < 100; k++)
-        TEST_EQ(AT(thread_page, 10 + k), 200 + k % 2);
-    parent_says(&t);
-    TEST_REAP(pid);
-    turns_free(&t);
-    drop(thread_page, 1);
+    unsigned char *p = table_of_pages(1);
+    threads_write_in_turn(p);
+    drop(p, 1);
 }
 
 static int clone_body(void *argument)
@@ -400,47 +264,15 @@ FN_TEST(h53_vfork_and_clone_vm_write_for_the_parent)
 
 FN_TEST(h61_many_children_each_writes_its_page)
 {
-    enum { N = 200 };
     unsigned char *p = table_of_pages(1);
-    struct turns t = turns_new();
-    pid_t pid[N];
-    for (int i = 0; i < N; i++)
-        if ((pid[i] = TEST_SUCC(fork())) == 0) {
-            AT(p, i * 2) = 255;
-            child_says(&t);
-            child_hears(&t); /* all have written before any looks */
-            for (int k = 0; k < 512; k++)
-                TEST_EQ(AT(p, k), k == i * 2 ? 255 : k % 251 + 1);
-            _exit(0);
-        }
-    for (int i = 0; i < N; i++)
-        parent_hears(&t);
-    for (int i = 0; i < N; i++)
-        parent_says(&t);
-    for (int i = 0; i < N; i++)
-        TEST_REAP(pid[i]);
-    TEST_CHECK(marked(p, 0, 512));
-    turns_free(&t);
+    many_children(p, 200);
     drop(p, 1);
 }
 
 FN_TEST(fork_bomb_of_generations)
 {
-    /* Each generation writes one page and forks the next; every one keeps its own view. */
     unsigned char *p = table_of_pages(1);
-    int depth = 0;
-    pid_t pid = 0;
-    for (; depth < 20; depth++) {
-        AT(p, depth) = 240;
-        if ((pid = TEST_SUCC(fork())) != 0)
-            break;
-    }
-    if (depth < 20)
-        TEST_REAP(pid);
-    for (int i = 0; i < 512; i++)
-        TEST_EQ(AT(p, i), i <= depth && i < 20 ? 240 : i % 251 + 1);
-    if (getpid() != test_pid)
-        _exit(0);
+    chain_of_forks(p, 20);
     drop(p, 1);
 }
 

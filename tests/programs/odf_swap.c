@@ -1,6 +1,7 @@
 /* On-demand fork, hazard 59: pages that are swapped out and in through tables that P, C and G share.
  *
  * What one process alone and the kernel's own accesses see of swap is in mem_swap.c. */
+#include "odf_scenes.h"
 #include "swap.h"
 
 FN_TEST(h59_child_reads_all)
