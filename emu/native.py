@@ -152,10 +152,10 @@ def load(progress: Callable[[int, int, str], None] | None = None) -> None:
     global _loaded
     if _loaded:
         return
-    _loaded = True
     if PLAIN:
         for entry in EXPORTS.values():
             entry.bind_plain()
+        _loaded = True
         return
     folder = cache_folder()
     _check_unchanged()
@@ -168,6 +168,7 @@ def load(progress: Callable[[int, int, str], None] | None = None) -> None:
         raise CompileError(f"the compile cache {folder.parent} cannot be used: {error.strerror} "
                            "(FORKYARD_CACHE names another)") from error
     _link(folder, symbols)
+    _loaded = True
 
 
 def cache_folder() -> Path:

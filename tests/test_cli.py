@@ -360,6 +360,21 @@ def test_cache_that_cannot_be_written() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_machine_that_cannot_be_compiled_is_refused_again() -> None:
+    """A second session does not run on what the first could not load."""
+    script = """
+from guest.session import CompileError, Options, Session
+for _ in range(2):
+    try:
+        Session(Options())
+    except CompileError:
+        print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=harness.ROOT, capture_output=True, text=True,
+                          env={**os.environ, "FORKYARD_CACHE": "/proc/nowhere"})
+    assert (done.returncode, done.stdout) == (0, "refused\n" * 2)
+
+
 def test_interrupted_while_compiling(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-m", "guest.cli", "run", "--", BUSYBOX, "true"], cwd=harness.ROOT,
                                env={**os.environ, "FORKYARD_CACHE": str(tmp_path)}, stderr=subprocess.PIPE, text=True)
