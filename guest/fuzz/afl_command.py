@@ -94,7 +94,7 @@ def make_job(argv: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any]
             say(f"{name} is not supported, and not needed: --fork-at ADDRESS forks there for each input")
     coverage = _attach("__AFL_SHM_ID", protocol.FS_ERROR_SHMAT)
     map_size = _map_size(env, coverage)
-    source, words, shared = _input(list(argv), how.get("input_file"), has_fuzzer)
+    source, words, shared = _input(list(argv), how.get("input_file") or find_input(argv, env), has_fuzzer)
     return Job(words, {**guest_environment(env), **dict(how.get("env", ()))}, source, has_fuzzer, coverage, map_size,
                shared)
 
@@ -123,11 +123,10 @@ def _map_size(env: Mapping[str, str], coverage: shm.Segment | None) -> int:
     return 1 << (size.bit_length() - 1)
 
 
-def _input(argv: list[str], named: str | None, has_fuzzer: bool) -> tuple[InputSource, list[str], bool]:
+def _input(argv: list[str], path: str | None, has_fuzzer: bool) -> tuple[InputSource, list[str], bool]:
     """Where the inputs come from, the program's words with the name that it sees, and whether memory is shared."""
     from guest.fuzz.input import BytesInput, DescriptorInput, FileInput, SharedInput
 
-    path = named or find_input(argv)
     seen = None
     if path is not None:
         argv, seen = guest_words(argv, path)

@@ -12,9 +12,11 @@ from pathlib import PurePath
 _STRIPPED = re.compile(r"(__)?AFL_|QASAN_|(ASAN|LSAN|MSAN|UBSAN)_OPTIONS$")
 #: afl-fuzz sets LD_BIND_NOW=1 unless this variable is there.
 _LAZY = "LD_BIND_LAZY"
-#: The files in which afl-fuzz (with ``-e``: ``.cur_input.EXT``), afl-showmap and afl-tmin store what ``@@`` stands for;
-#: the path is always absolute.
-_INPUT = re.compile(r"/(?:.*/)?(?:\.cur_input(?P<ending>\.[^/:,=]*)?|\.afl-(?:showmap|tmin|analyze)-temp-\d+)")
+#: The end of the files in which afl-fuzz (with ``-e``: ``.cur_input.EXT``), afl-showmap and afl-tmin store what ``@@``
+#: stands for; the path is always absolute.
+_INPUT = re.compile(r"/(?:\.cur_input(?P<ending>(?:\.[\w+~-]+)*)|\.afl-(?:showmap|tmin|analyze)-temp-\d+)")
+#: Directories that afl-fuzz may keep that file in.
+_FOLDERS = ("AFL_TMPDIR", "__AFL_OUT_DIR")
 #: What the program sees in its place, so that it runs alike in every instance and when an input is looked at later.
 GUEST_INPUT = "/tmp/forkyard-input"
 
@@ -27,15 +29,37 @@ def guest_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def find_input(argv: Sequence[str]) -> str | None:
-    """The path in ``argv`` that afl-fuzz put in the place of ``@@``; None without one."""
-    return next((found[0] for word in argv[1:] if (found := _INPUT.search(word))), None)
+def find_input(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> str | None:
+    """The path in ``argv`` that afl-fuzz put in the place of ``@@``; None without one.
+
+    Whatever else is in the same word is not taken for a part of it: ``environment`` or the host's directories tell
+    where the path begins.
+    """
+    environment = environment or {}
+    folders = [os.path.join(os.getcwd(), environment[name]) for name in _FOLDERS if name in environment]
+    found: dict[str, list[str]] = {}
+    for word in argv[1:]:
+        for match in _INPUT.finditer(word):
+            path = word[_beginning(word, match.start(), folders):match.end()]
+            found.setdefault(path.removesuffix(match["ending"] or ""), []).append(path)
+    # It is one file: an ending that only some of its names have is the program's business (``@@ @@.out``).
+    paths = next(iter(found.values()), None)
+    return None if paths is None else min(paths, key=len)
+
+
+def _beginning(word: str, end: int, folders: Sequence[str]) -> int:
+    """Where in ``word`` the path of the directory begins that ends at ``end``."""
+    for folder in folders:
+        if word.endswith(folder, 0, end):
+            return end - len(folder)
+    starts = [i for i in range(end + 1) if word[i] == "/" and word[i + 1] != "/"]
+    # Of /a/b,c=/d/out the longest that is there: a directory's own name may hold commas, blanks and equals signs.
+    return next((i for i in starts if os.path.isdir(word[i:end])), min(starts))
 
 
 def guest_words(argv: Sequence[str], path: str) -> tuple[list[str], str]:
     """``argv`` with a name of our own for the input file ``path``, and that name; the ending asked for stays."""
-    found = _INPUT.fullmatch(path)
-    name = GUEST_INPUT + ((found["ending"] or "") if found else PurePath(path).suffix)
+    name = GUEST_INPUT + (match["ending"] or "" if (match := _INPUT.search(path)) else PurePath(path).suffix)
     return [argv[0], *(word.replace(path, name) for word in argv[1:])], name
 
 
