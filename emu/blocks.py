@@ -47,6 +47,8 @@ B_MACHINE = 17 * 8
 B_STOPPED = 18 * 8
 #: A number << 47 that tells address spaces apart.
 B_SPACE = 19 * 8
+#: The last block that the hook saw begin, and its bytes: a jump into nowhere came from its end.
+B_LAST, B_LAST_SIZE = 20 * 8, 21 * 8
 #: What the decoder has said: rows of (B_SPACE and start, end, answer).
 B_DECODED = 32 * 8
 DECODED_ROWS = 1024
@@ -134,6 +136,8 @@ def _find_segment(b: int, address: int) -> None:
 @export("void(i64,i64,u32,i64)")
 def block_hook(uc: int, address: int, size: int, b: int) -> None:
     """UC_HOOK_BLOCK: the guest is about to run the translated block of ``size`` bytes at ``address``."""
+    store64(b + B_LAST, address)
+    store64(b + B_LAST_SIZE, size)
     offset = address - load64(b + B_LOW)
     if offset < 0 or offset >= load64(b + B_LENGTH):
         if address < 0:

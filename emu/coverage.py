@@ -21,6 +21,8 @@ from emu.blocks import (
     B_COUNT,
     B_DECODE,
     B_KICK,
+    B_LAST,
+    B_LAST_SIZE,
     B_LENGTH,
     B_LIMIT,
     B_LOW,
@@ -84,7 +86,9 @@ class Segments:
 
 NOTHING = Segments(())
 
-NO_PATH: tuple[int, ...] = (0, 0, 0, 0)
+#: What each task has of its own.
+_OWN = tuple(slot >> 3 for slot in (B_PREVIOUS, B_RESUME, B_TAIL_START, B_TAIL, B_LAST, B_LAST_SIZE))
+NO_PATH: tuple[int, ...] = (0,) * len(_OWN)
 """Blocks.save() of a task that has not run."""
 
 
@@ -114,7 +118,7 @@ class Blocks:
         self._hook = library.hook(uc, UC_HOOK_BLOCK, block_hook.address, self.address, first=0, last=PROGRAMS_END - 1)
         self._sees_all = False
 
-    def _see_all(self) -> None:
+    def see_all(self) -> None:
         """Have the hook called for every block. What was translated before lacks the call."""
         if not self._sees_all:
             self._sees_all = True
@@ -136,7 +140,7 @@ class Blocks:
         While there is a budget (not UNLIMITED), all blocks count and not only those that are covered.
         """
         if last != UNLIMITED:
-            self._see_all()
+            self.see_all()
         self.budget = last
         self.slots[B_BUDGET >> 3] = last
         self.slots[B_LIMIT >> 3] = 0
@@ -164,7 +168,7 @@ class Blocks:
         if segments is self._segments and self.slots[B_SEGMENT_COUNT >> 3]:
             return
         if segments.end > PROGRAMS_END:
-            self._see_all()
+            self.see_all()
         self._segments = segments
         slots = self.slots
         slots[B_SEGMENTS >> 3] = segments.rows.ctypes.data
@@ -177,12 +181,24 @@ class Blocks:
     def save(self) -> tuple[int, ...]:
         """The current task's place in its path: kept while others run."""
         slots = self.slots
-        return (slots[B_PREVIOUS >> 3], slots[B_RESUME >> 3], slots[B_TAIL_START >> 3], slots[B_TAIL >> 3])
+        return tuple([slots[i] for i in _OWN])
 
     def restore(self, state: tuple[int, ...]) -> None:
         slots = self.slots
-        (slots[B_PREVIOUS >> 3], slots[B_RESUME >> 3], slots[B_TAIL_START >> 3], slots[B_TAIL >> 3]) = state
+        for i, value in zip(_OWN, state, strict=True):
+            slots[i] = value
         slots[B_LIMIT >> 3] = 0
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """(address, bytes) of the last block that the current task began; of its program alone before :meth:`see_all`.
+        """
+        return self.slots[B_LAST >> 3], self.slots[B_LAST_SIZE >> 3]
+
+    def resume_inside(self, rip: int) -> None:
+        """The guest will go on at ``rip``, in the middle of a block that was begun before."""
+        self.slots[B_RESUME >> 3] = rip
+        self.slots[B_LIMIT >> 3] = 0
 
     def _ends_block(self, start: int, end: int) -> int:
         """From the hook, once for each long block that was left at its end: was that end one of the program's?"""

@@ -6,7 +6,7 @@ The rare path.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,42 @@ def accesses(registers: Mapping[str, int], instruction: Any) -> list[Access]:
     elif mnemonic == "leave":
         found.append(Access("read", registers["rbp"], 8, None))
     return found
+
+
+def branch_target(registers: Mapping[str, int], instruction: Any, read: Callable[[int, int], bytes]) -> int | None:
+    """Where a return, or an indirect call or jump, would go; None for others. ``read(address, count)`` reads memory."""
+    from capstone import x86
+
+    mnemonic = instruction.mnemonic.split()[-1]
+    where = None
+    if mnemonic.startswith("ret"):
+        where = registers["rsp"]
+    elif mnemonic in ("call", "jmp") and instruction.operands:
+        operand = instruction.operands[0]
+        if operand.type == x86.X86_OP_REG:
+            return operand_register(registers, instruction, operand.reg)
+        where = next((a.address for a in accesses(registers, instruction) if a.kind == "read"), None)
+    data = read(where, 8) if where is not None else b""
+    return int.from_bytes(data, "little") if len(data) == 8 else None
+
+
+def before_branch(registers: Registers, start: int, code: bytes, read: Callable[[int, int], bytes]) \
+        -> dict[str, int] | None:
+    """The registers in front of the return, indirect call or jump that led to RIP and ends the block ``code`` at
+    ``start``; None when it was none of them."""
+    last = next(reversed(list(disassembler().disasm(code, start))), None)
+    if last is None or last.address + last.size != start + len(code):
+        return None
+    mnemonic, before = last.mnemonic.split()[-1], registers.general()
+    before["rip"] = last.address
+    if mnemonic.startswith("ret"):
+        more = last.operands[0].imm if last.operands else 0
+        before["rsp"] = (before["rsp"] - 8 - more) & U64
+    elif mnemonic == "call":
+        if int.from_bytes(read(before["rsp"], 8), "little") != last.address + last.size:
+            return None
+        before["rsp"] = (before["rsp"] + 8) & U64
+    return before if branch_target(before, last, read) == registers.rip else None
 
 
 def _at_rip(registers: Registers, code: bytes) -> list[Access]:

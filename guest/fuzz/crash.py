@@ -14,6 +14,7 @@ from guest.fuzz.crash_fault import Instruction, describe, disassemble, failed_ac
 from guest.trace.structs_task import si_code_name, signal_name
 from kernel.errno import Errno
 from kernel.fs.proc_memory import maps_line
+from kernel.task.trap import branch_behind
 
 if TYPE_CHECKING:
     from kernel.kernel import Kernel
@@ -54,6 +55,8 @@ class Crash:
     """Around the program counter."""
     frames: list[Frame]
     maps: list[Map]
+    origin: list[Frame] = field(default_factory=list)
+    """After a jump to where nothing can be executed: the place of the return, call or jump; inlined calls first."""
 
     @property
     def pc(self) -> int:
@@ -86,6 +89,8 @@ class Witness:
         self.evidence = Evidence()
         self._symbols = SymbolCache()
         self._crash_exit_code = crash_exit_code
+        if kernel.machine.cpu.blocks is not None:
+            kernel.machine.cpu.blocks.see_all()  # also a library's last block before a jump into nowhere
         kernel.events.subscribe("fatal", self._on_fatal)
         kernel.events.subscribe("syscall_enter", self._on_call)
 
@@ -117,8 +122,13 @@ class Witness:
     def _describe(self, task: Task, info: SigInfo) -> Crash:
         space, registers = self._look(task)
         access = failed_access(task, info, registers, space)
-        return self._crash(task, space, registers, signal_name(info.signo), si_code_name(info.signo, info.code),
-                           describe(info, access, registers, space), access)
+        crash = self._crash(task, space, registers, signal_name(info.signo), si_code_name(info.signo, info.code),
+                            describe(info, access, registers, space), access)
+        if access is not None and access.kind == "execute" and access.address == registers["rip"]:
+            before = branch_behind(task)
+            if before is not None:
+                crash.origin.extend(backtrace(space, before, _program_path(task), limit=1))
+        return crash
 
     def look_at(self, task: Task, what: str) -> None:
         """Take down how ``task`` stands now, for lack of a signal."""
@@ -132,10 +142,13 @@ class Witness:
 
     def _crash(self, task: Task, space: TaskSpace, registers: dict[str, int], signal: str | None, code: str | None,
                what: str, access: Access | None) -> Crash:
-        path = task.exe.path.decode(errors="surrogateescape") if task.exe is not None else ""
         return Crash(signal, code, what, access, task.group.tgid, task.tid, task.comm.decode(errors="backslashreplace"),
-                     registers, disassemble(space, registers["rip"]), backtrace(space, registers, path),
+                     registers, disassemble(space, registers["rip"]), backtrace(space, registers, _program_path(task)),
                      [_map(vma) for vma in space.maps])
+
+
+def _program_path(task: Task) -> str:
+    return task.exe.path.decode(errors="surrogateescape") if task.exe is not None else ""
 
 
 def _map(vma: Vma) -> Map:

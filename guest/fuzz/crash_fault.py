@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emu.decode import Access, accesses, disassembler, is_canonical, operand_register, register_value
+from emu.decode import Access, accesses, branch_target, disassembler, is_canonical, register_value
 from kernel.task import signals as s
 from kernel.task.trap import TRAP_GP, TRAP_PF
 
@@ -84,29 +84,10 @@ def failed_access(task: Task, info: SigInfo, registers: dict[str, int], space: T
         for access in accesses(registers, instruction) if instruction is not None else []:
             if not is_canonical(access.address):
                 return access
-        target = _jump_target(registers, instruction, space)
+        target = branch_target(registers, instruction, space.read) if instruction is not None else None
         if target is not None and not is_canonical(target):
             return Access("execute", target, None, None)
     return None
-
-
-def _jump_target(registers: dict[str, int], instruction: Any, space: TaskSpace) -> int | None:
-    """Where a return, or an indirect call or jump, would go."""
-    from capstone import x86
-
-    if instruction is None:
-        return None
-    mnemonic = instruction.mnemonic.split()[-1]
-    where = None
-    if mnemonic.startswith("ret"):
-        where = registers["rsp"]
-    elif mnemonic in ("call", "jmp") and instruction.operands:
-        operand = instruction.operands[0]
-        if operand.type == x86.X86_OP_REG:
-            return operand_register(registers, instruction, operand.reg)
-        where = next((a.address for a in accesses(registers, instruction) if a.kind == "read"), None)
-    data = space.read(where, 8) if where is not None else b""
-    return int.from_bytes(data, "little") if len(data) == 8 else None
 
 
 def describe(info: SigInfo, access: Access | None, registers: dict[str, int], space: TaskSpace) -> str:

@@ -56,8 +56,11 @@ def _telling(crash: Crash) -> list[Frame]:
     """The frames that tell where the bug is. Guesses count where there is nothing better."""
     frames = [frame for frame in crash.frames if frame.module is not None]
     known = [frame for frame in frames if frame.found_by != "scan"]
-    return ([frame for frame in known if not is_system(frame)] or [frame for frame in frames if not is_system(frame)]
-            or known)
+    came_from = [frame for frame in crash.origin if frame.module is not None]
+    for some in (known, came_from, frames):
+        if own := [frame for frame in some if not is_system(frame)]:
+            return own
+    return known or came_from
 
 
 def stack_key(crash: Crash) -> list[str]:

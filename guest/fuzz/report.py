@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from emu.decode import Access
+from emu.decode import Access, is_canonical
 from guest.fuzz.backtrace import MAX_FRAMES, Frame, module_name
 from guest.fuzz.crash import Crash
 from guest.fuzz.crash_groups import culprit
@@ -74,9 +74,11 @@ def full(outcome: Outcome) -> Iterator[str]:
         yield f"  signal       {crash.signal}, {crash.code}"
     if crash.access is not None:
         yield f"  access       {access_text(crash.access)}"
-        if crash.access.address >= _NEAR_NULL:
+        if crash.access.address >= _NEAR_NULL and is_canonical(crash.access.address):
             yield f"               {_where(crash, crash.access.address)}"
     yield from _instructions(crash)
+    if crash.origin:
+        yield f"  came from    {place(crash.origin[0])} at {crash.origin[0].pc:#x}, whose stack frame is gone"
     yield from _registers(crash)
     yield "  backtrace"
     yield from (f"    {line}" for line in backtrace_lines(crash.frames))

@@ -56,7 +56,7 @@ def _crash(crash: Crash) -> dict[str, Any]:
         "code_around": [{"address": hex(i.address), "bytes": i.code.hex(), "text": i.text}
                         for i in crash.instructions],
         "registers": {name: hex(value) for name, value in crash.registers.items()},
-        "frames": [_frame(frame) for frame in crash.frames],
+        "frames": [_frame(frame) for frame in crash.frames], "origin": [_frame(frame) for frame in crash.origin],
         "maps": [m.text for m in crash.maps],
     }
 

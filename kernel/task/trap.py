@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.decode import faulting_address, is_canonical, is_memory_operand_noncanonical
+from emu.decode import before_branch, faulting_address, is_canonical, is_memory_operand_noncanonical
 from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_FAULT_ACCESS, M_FAULT_CODE, M_FAULT_PAGE, M_RIP, M_VECTOR
 from emu.words import U64
 from kernel.errno import Errno
@@ -36,6 +36,7 @@ from kernel.task.signals import (
 if TYPE_CHECKING:
     from kernel.task.task import Task
 
+_TASK_SIZE_MAX = (1 << 47) - 4096
 #: Bits of the page-fault error code.
 _PF_PROT, _PF_WRITE, _PF_USER, _PF_INSTR = 1, 2, 4, 16
 TRAP_DE, TRAP_DB, TRAP_BP, TRAP_UD, TRAP_GP, TRAP_PF, TRAP_MF, TRAP_AC, TRAP_XF = 0, 1, 3, 6, 13, 14, 16, 17, 19
@@ -61,21 +62,50 @@ def page_fault(task: Task) -> None:
     else:
         address = _exact(task, page & U64)
     if not is_canonical(page & U64):
+        if access == ACCESS_FETCH:
+            _go_back(task)
         force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
     elif code == FAULT_BUS:
         force_signal(task, SigInfo(SIGBUS, BUS_ADRERR, addr=address, trapno=TRAP_PF, error_code=error))
     else:
         si_code = SEGV_ACCERR if code == FAULT_ACCERR else SEGV_MAPERR
-        if task.mm.physical(page) >= 0:
+        # Of addresses above a program's own Linux never says that nothing is there.
+        if address >= _TASK_SIZE_MAX or task.mm.physical(page) >= 0:
             error |= _PF_PROT
         force_signal(task, SigInfo(SIGSEGV, si_code, addr=address, trapno=TRAP_PF, error_code=error))
 
 
-def _code(task: Task) -> bytes:
+def branch_behind(task: Task) -> dict[str, int] | None:
+    """The registers in front of the return, call or jump by which ``task`` came to RIP, where there is no code.
+
+    None when it is not known: without a block counter, or when the kernel put RIP there.
+    """
+    blocks = task.kernel.machine.cpu.blocks
+    if blocks is None or not blocks.last[1]:
+        return None
+    start, size = blocks.last
+    return before_branch(task.registers(), start, _read(task, start, size), lambda *where: _read(task, *where))
+
+
+def _go_back(task: Task) -> None:
+    """A branch out of both halves of the address space faults before it is taken; the engine notices behind it."""
+    cpu, before = task.kernel.machine.cpu, branch_behind(task)
+    if before is not None and cpu.blocks is not None:
+        registers = task.registers()
+        registers.rip, registers.rsp = before["rip"], before["rsp"]
+        cpu.set_registers(task, registers)
+        cpu.blocks.resume_inside(registers.rip)
+
+
+def _read(task: Task, address: int, count: int) -> bytes:
     try:
-        return task.mm.read_some(task.registers().rip, 15)
+        return task.mm.read_some(address, count)
     except Errno:
         return b""
+
+
+def _code(task: Task) -> bytes:
+    return _read(task, task.registers().rip, 15)
 
 
 def _exact(task: Task, page: int) -> int:
