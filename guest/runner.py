@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kernel.kernel import Options
 
 FAILED = 125
+#: Something that the user must put right.
+WRONG_USAGE = 2
 SIGPIPE_STATUS = 128 + 13
 #: No descriptor of the host: the guest finds that stream closed.
 CLOSED = -1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from guest.fuzz import protocol, shm
 from guest.fuzz.target import find_input, guest_environment, guest_words, stdin_is_input
-from guest.runner import FAILED, closed_streams, guarded, say
+from guest.runner import FAILED, WRONG_USAGE, closed_streams, guarded, say
 
 if TYPE_CHECKING:
     from guest.fuzz.forkserver import ForkServer
@@ -76,7 +76,7 @@ def launch(argv: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any],
             say(str(error))
             if has_fuzzer and error.code is not None:
                 protocol.say_error(error.code)
-            return FAILED
+            return WRONG_USAGE
 
     return guarded(run)
 
@@ -194,7 +194,7 @@ def _serve(job: Job, server: ForkServer) -> int:
             say(str(error))
             if job.has_fuzzer and isinstance(error, LaunchError) and job.coverage is not None:
                 job.coverage.view[:4] = protocol.EXEC_FAIL_SIG.to_bytes(4, "little")
-            return error.status if isinstance(error, LaunchError) else FAILED
+            return error.status if isinstance(error, LaunchError) else WRONG_USAGE
         if job.has_fuzzer:
             say(f"{protocol.PARKED}{point.where}")
         try:

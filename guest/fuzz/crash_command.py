@@ -11,7 +11,7 @@ import click
 from guest.environment import as_given
 from guest.fuzz.options import fuzz_options
 from guest.options import PROGRAM
-from guest.runner import FAILED, OutputError, guarded, leave, say
+from guest.runner import OutputError, guarded, leave, say
 
 #: Every input crashed or hung; some did not; the command line makes no sense.
 ALL, SOME_NOT, USAGE = 0, 1, 2
@@ -97,7 +97,7 @@ def _crash(words: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any])
                     show.one(outcome)
     except ForkPointError as error:
         say(str(error))
-        return FAILED
+        return USAGE
     if how["as_json"]:
         _echo(as_json(job, outcomes))
     else:

@@ -102,18 +102,20 @@ def describe(info: SigInfo, access: Access | None, registers: dict[str, int], sp
         s.SIGFPE: lambda: _arithmetic(info, registers, space),
         s.SIGILL: lambda: "undefined instruction" if not _is_ud2(registers["rip"], space)
         else "trap instruction (ud2)",
-        s.SIGTRAP: lambda: "breakpoint instruction",
+        s.SIGTRAP: lambda: "single step" if info.code == s.TRAP_TRACE else "breakpoint instruction",
         s.SIGABRT: lambda: "abort",
         s.SIGSYS: lambda: "forbidden system call",
         s.SIGKILL: lambda: "killed (out of memory, or by itself)",
         s.SIGXCPU: lambda: "CPU time limit",
         s.SIGXFSZ: lambda: "file size limit",
+        s.SIGPIPE: lambda: "write to a pipe that nobody reads",
+        **dict.fromkeys((s.SIGALRM, s.SIGVTALRM, s.SIGPROF), lambda: "a timer that nothing handles"),
     }
     if info.signo in (s.SIGSEGV, s.SIGBUS) and info.code <= 0:
         return "sent by a process"
     if info.trapno == TRAP_GP:
         return "general protection fault"
-    return texts.get(info.signo, lambda: "signal")()
+    return texts.get(info.signo, lambda: "sent by a process, and not handled")()
 
 
 def _access_text(info: SigInfo, access: Access, space: TaskSpace) -> str:

@@ -67,8 +67,13 @@ def find_job(words: Sequence[str], named: Sequence[str]) -> Job:
         raise InputsError("which program? Write -- PROGRAM [ARGS] INPUTS")
     inputs = [path for word in given for path in expand(word)]
     if not inputs:
-        where = f"no files in {', '.join(given)}" if given else "no inputs: name files or directories at the end"
-        raise InputsError(where)
+        if given:
+            raise InputsError(f"no files in {', '.join(given)}")
+        last = argv[-1]
+        # Most likely a misspelt input, which was taken for one of the program's words.
+        if len(argv) > 1 and not last.startswith("-") and _AT not in last and not os.path.lexists(last):
+            raise InputsError(f"no inputs: {last}: No such file or directory")
+        raise InputsError("no inputs: name files or directories at the end")
     has_at = any(_AT in word for word in argv[1:])
     if not has_at and (told := _campaign_argv(argv, inputs)) is not None:
         return Job(told, _AT, inputs, f"as afl-fuzz ran it: {shlex.join(told)}")

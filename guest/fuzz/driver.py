@@ -41,6 +41,10 @@ class DriverError(Exception):
     """The launcher did not do its part; the text ends with what it wrote to stderr."""
 
 
+class DriverTimeoutError(DriverError):
+    """The launcher did not do it in time."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One run: its wait(2) status, whether it was ended at the limit, and how long the launcher took for it."""
@@ -224,7 +228,7 @@ class Driver:
 
     def _read(self, limit_s: float, what: str) -> int:
         if not select.select([self._status], [], [], limit_s)[0]:
-            raise self._failure(f"the launcher does not {what} within {limit_s:g} s")
+            raise self._failure(f"the launcher does not {what} within {limit_s:g} s", DriverTimeoutError)
         word = os.read(self._status, 4)
         if len(word) != 4:
             raise self._failure(f"the launcher ended instead of going on to {what}")
@@ -236,6 +240,6 @@ class Driver:
         except BrokenPipeError:
             raise self._failure("the launcher has ended") from None
 
-    def _failure(self, text: str) -> DriverError:
+    def _failure(self, text: str, kind: type[DriverError] = DriverError) -> DriverError:
         said = "; ".join(line for line in self.messages() if not line.startswith(PARKED))
-        return DriverError(f"{text}: {said}" if said else text)
+        return kind(f"{text}: {said}" if said else text)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emu.layout import M_RIP
-from guest.fuzz.backtrace import SymbolCache
-from guest.fuzz.input_touch import touches
+from guest.fuzz.backtrace import SymbolCache, TaskSpace, backtrace
+from guest.fuzz.input_touch import sees, touches
 from guest.fuzz.start_code import PROT_EXEC, find_main, is_code
 from kernel.rewind import Rewind
 from kernel.syscalls.table import TABLE
@@ -72,6 +72,8 @@ class Finder:
         self._run = run
         self._input = input_inode
         self._symbols = SymbolCache()
+        self._size_seen: str | None = None
+        """The call by which the program has asked for the input's size on the way to a place that the user named."""
 
     # -- the places ------------------------------------------------------------------------------------------------
 
@@ -158,7 +160,10 @@ class Finder:
             return None
 
         def mapped(caller: Task, row: Syscall | None, args: list[int]) -> bool:
+            watch(caller, row, args)
             return caller is task and row is not None and row.number != _MMAP and address() is not None
+
+        watch = self._watch_input(place)
 
         if address() is None:
             self._resume(task)
@@ -225,8 +230,42 @@ class Finder:
             raise ForkPointError(f"the program has child processes at {place}, which cannot be forked along: "
                                  "use an earlier place")
         found = entanglement(task)
-        return self._point(task, kind, place, None if found is None else
-                           f"the program has {found} at {place}: the runs may not be alike")
+        notices = [] if found is None else [f"the program has {found} at {place}: the runs may not be alike"]
+        if self._size_seen is not None:
+            notices.append(f"the program may know the size of the first input at {place}, by {self._size_seen}: "
+                           "if runs go wrong, use an earlier place")
+        return self._point(task, kind, place, "; ".join(notices) or None)
+
+    def _watch_input(self, place: str) -> Callable[[Task, Syscall | None, list[int]], bool]:
+        """For a place that the user named: what was read before it would be the same in every run.
+
+        The function raises ForkPointError in front of the call that reads.
+        """
+
+        def look(caller: Task, row: Syscall | None, args: list[int]) -> bool:
+            if row is None or not touches(caller, row, args, self._input):
+                return False
+            seen = sees(row)
+            if seen == "size":
+                self._size_seen = self._size_seen or row.name
+            if seen == "bytes":
+                raise ForkPointError(f"the program has looked at its input before {place}, by {row.name}"
+                                     f"{self._in_function(caller)}: every run would see the first input; use "
+                                     "--fork-at first-read, or a place before that")
+            return False
+
+        return look
+
+    def _in_function(self, task: Task) -> str:
+        """The innermost function of the program itself that ``task`` is in."""
+        from guest.fuzz.report import place as shown  # the report of crashes, whose half knows the fork server
+
+        path = _program(task).path.decode(errors="surrogateescape")
+        frames = backtrace(TaskSpace(task, self._symbols), task.registers().general(), path)
+        own = [frame for frame in frames if frame.is_program and frame.found_by != "scan"]
+        # The C library of a static program has no lines as a rule.
+        found = next((frame for frame in own if frame.line is not None), own[0] if own else None)
+        return f" in {shown(found)}" if found is not None else ""
 
     # -- running up to a place -------------------------------------------------------------------------------------
 
@@ -240,7 +279,7 @@ class Finder:
             self.kernel.scheduler.park(task)
             return
         self._resume(task)
-        self._until(task, None, address, name)
+        self._until(task, self._watch_input(name), address, name)
 
     def _until(self, task: Task, before_syscall: Callable[[Task, Syscall | None, list[int]], bool] | None,
                address: int | None, name: str | None) -> bool:

@@ -22,11 +22,10 @@ from guest.fuzz import setup
 from guest.fuzz.campaign import Campaign, CampaignError, Plan, crash_folders
 from guest.fuzz.setup import SetupProblem, Trial
 from guest.fuzz.stats import Figures, ago, since, together
-from guest.runner import FAILED, guarded, say
+from guest.runner import FAILED, WRONG_USAGE, guarded, say
 
 #: Between two looks at the figures; the lines of a summary that is not on a terminal are rarer.
 REFRESH_S, LINE_S = 1.0, 10.0
-_WRONG_USAGE = 2
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,15 +68,16 @@ def _fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> int:
         trial = _try(plan, wishes)
     except SetupProblem as problem:
         say(str(problem))
-        return _WRONG_USAGE
+        return WRONG_USAGE
     if trial is not None:
         _show_trial(console, trial)
     _show_plan(console, plan)
     try:
         return _run(console, plan, argv, how)
     except CampaignError as error:
+        # afl-fuzz says what is wrong with its options or the seeds.
         say(str(error))
-        return FAILED
+        return WRONG_USAGE
     except OSError as error:
         say(f"{plan.afl}: {error.strerror}")
         return FAILED

@@ -1,4 +1,4 @@
-"""Does a system call look at the input? Asked in front of each call, until the first that does."""
+"""Does a system call look at the input, and what does it see? Asked in front of each call before the fork point."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 #: Calls on a descriptor of the input that see nothing of it, and do nothing that a fork would undo.
 _HARMLESS = frozenset({"close", "dup", "dup2", "dup3", "fadvise64", "fcntl", "ioctl"})
+#: Calls that touch the file and see nothing that another input would change: positions are put back for each run.
+_OPENING = frozenset({"open", "openat", "openat2", "access", "faccessat", "faccessat2", "readlink", "readlinkat",
+                      "name_to_handle_at", "inotify_add_watch", "chdir", "statfs", "fstatfs"})
+#: Calls that tell its size, which a program may remember.
+_ASKING = frozenset({"stat", "fstat", "lstat", "newfstatat", "statx", "lseek"})
 _PATH_MAX = 4096
 
 
@@ -33,6 +38,11 @@ def touches(task: Task, row: Syscall | None, args: list[int], inode: Any) -> boo
             return True
     # The empty path of an *at call means the descriptor itself.
     return directory >= 0 and _inode_of(task, directory) is inode
+
+
+def sees(row: Syscall) -> str | None:
+    """What a call that touches the input learns of it: ``bytes``, ``size`` or nothing."""
+    return None if row.name in _OPENING else "size" if row.name in _ASKING else "bytes"
 
 
 def _inode_of(task: Task, fd: int) -> Any:

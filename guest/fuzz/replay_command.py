@@ -13,7 +13,7 @@ from guest.environment import as_given
 from guest.fuzz.crash_command import USAGE, inputs_argument
 from guest.fuzz.options import fuzz_options
 from guest.options import PROGRAM, Seconds
-from guest.runner import FAILED, guarded, leave, say
+from guest.runner import guarded, leave, say
 from guest.trace_command import trace_options, tracing
 
 _TIMED_OUT = 124
@@ -85,7 +85,7 @@ def _replay(words: Sequence[str], env: Mapping[str, str], how: Mapping[str, Any]
             status, timed_out = _run(server, how["timeout"])
         except (ForkPointError, InputError) as error:
             say(str(error))
-            return FAILED
+            return USAGE
         finally:
             finish()
     if timed_out:

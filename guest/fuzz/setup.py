@@ -17,14 +17,16 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from guest.fuzz.driver import START_LIMIT_S, Driver, DriverError
+from guest.fuzz.driver import START_LIMIT_S, Driver, DriverError, DriverTimeoutError
 from guest.fuzz.protocol import PARKED
 
 AFL = "afl-fuzz"
-#: What afl-fuzz takes as a seed (config.h, MAX_FILE).
+#: What afl-fuzz takes of a seed (config.h, MAX_FILE): the rest of a longer one is left out.
 MAX_SEED_BYTES = 1 << 20
 #: Seeds that are tried before, and how long one run may take there.
 _TRIED_SEEDS, _TRIAL_LIMIT_S = 8, 5.0
+#: How many ms afl-fuzz waits for a launcher's hello.
+_INIT_LIMIT = "AFL_FORKSRV_INIT_TMOUT"
 
 
 class SetupProblem(Exception):  # noqa: N818 -- not a failure of ours: something for the user to put right
@@ -74,19 +76,21 @@ def check_seeds(folder: str) -> list[Path]:
         os.listdir(folder)
     except OSError as error:
         raise SetupProblem(f"-i {folder}: {error.strerror}") from None
-    seeds = sorted((path for path in files if 0 < sizes[path] <= MAX_SEED_BYTES), key=lambda path: sizes[path])
+    seeds = sorted((path for path in files if sizes[path]), key=lambda path: sizes[path])
     if not seeds:
-        hint = "only empty files or ones above 1 MiB" if files else "no files: put one small, valid input there"
+        hint = "only empty files" if files else "no files: put one small, valid input there"
         raise SetupProblem(f"-i {folder}: {hint}")
     return seeds
 
 
 def check_output(folder: str, seeds: str) -> None:
-    """Make the output directory.
+    """Make the output directory; to be resumed it must be there.
 
     Raises:
-        SetupProblem: it cannot be made or written.
+        SetupProblem: it cannot be made or written, or there is nothing to go on with.
     """
+    if seeds == "-" and not any(Path(folder).glob("*/queue")):
+        raise SetupProblem(f"-i - goes on with a campaign, and there is none in -o {folder}")
     if seeds != "-" and os.path.realpath(folder) == os.path.realpath(seeds):
         raise SetupProblem(f"-o {folder}: that is the directory of the seeds")
     try:
@@ -150,6 +154,23 @@ def compile_machine() -> None:
         raise SetupProblem("Forkyard cannot run a program on this host")
 
 
+def _wait_ready(driver: Driver, limit_s: float) -> float:
+    """Until the program is at its fork point; returns the seconds.
+
+    Raises:
+        DriverError: the launcher ends.
+        SetupProblem: it takes longer than AFL_FORKSRV_INIT_TMOUT, or ``limit_s``.
+    """
+    given = os.environ.get(_INIT_LIMIT, "")
+    limit_s = int(given) / 1000 if given.isdecimal() and int(given) else limit_s
+    try:
+        return driver.wait_ready(limit_s)
+    except DriverTimeoutError:
+        raise SetupProblem(
+            f"the program did not reach its fork point within {limit_s:g} s: fork it earlier, with --fork-at entry, or "
+            f"give it more time, with {_INIT_LIMIT} (in ms)") from None
+
+
 def try_seeds(command: Sequence[str], seeds: Sequence[Path], map_size: int, limit_s: float = START_LIMIT_S) -> Trial:
     """Start the launcher with a map of this size and run some seeds twice.
 
@@ -161,9 +182,12 @@ def try_seeds(command: Sequence[str], seeds: Sequence[Path], map_size: int, limi
     seconds: list[float] = []
     try:
         with Driver(command, None, env={**os.environ, "AFL_MAP_SIZE": str(map_size)}, map_bytes=map_size) as driver:
-            ready_s = driver.wait_ready(limit_s)
+            ready_s = _wait_ready(driver, limit_s)
             for seed in seeds[:_TRIED_SEEDS]:
-                data = seed.read_bytes()
+                with seed.open("rb") as file:
+                    data = file.read(MAX_SEED_BYTES)
+                if seed.stat().st_size > MAX_SEED_BYTES:
+                    warnings.append(f"{seed.name}: afl-fuzz takes the first MiB of it")
                 outcomes = [driver.run(data, _TRIAL_LIMIT_S)]
                 first = driver.coverage()
                 if not outcomes[0].timed_out:

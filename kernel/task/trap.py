@@ -30,12 +30,14 @@ from kernel.task.signals import (
     SIGKILL,
     SIGSEGV,
     SIGTRAP,
+    TRAP_BRKPT,
     TRAP_TRACE,
 )
 
 if TYPE_CHECKING:
     from kernel.task.task import Task
 
+_INT1 = b"\xf1"
 _TASK_SIZE_MAX = (1 << 47) - 4096
 #: Bits of the page-fault error code.
 _PF_PROT, _PF_WRITE, _PF_USER, _PF_INSTR = 1, 2, 4, 16
@@ -125,7 +127,7 @@ def exception(task: Task) -> None:
     elif vector == TRAP_BP:
         info = SigInfo(SIGTRAP, SI_KERNEL, addr=0, trapno=TRAP_BP, error_code=0)
     elif vector == TRAP_UD:
-        info = SigInfo(SIGILL, ILL_ILLOPN, addr=rip, trapno=TRAP_UD, error_code=0)
+        info = _undefined(task, rip)
     elif vector == TRAP_MF:
         info = SigInfo(SIGFPE, _x87_code(task), addr=rip, trapno=TRAP_MF, error_code=0)
     elif vector == TRAP_XF:
@@ -162,8 +164,17 @@ def invalid_opcode(task: Task) -> None:
     """An undefined instruction, or one that the engine does not know."""
     cpu = task.kernel.machine.cpu
     cpu.clean_exception()
-    rip = task.kernel.memory.memory.get(M_RIP) & U64
-    force_signal(task, SigInfo(SIGILL, ILL_ILLOPN, addr=rip, trapno=TRAP_UD, error_code=0))
+    force_signal(task, _undefined(task, task.kernel.memory.memory.get(M_RIP) & U64))
+
+
+def _undefined(task: Task, rip: int) -> SigInfo:
+    """SIGILL, but for INT1, which is not one of the engine's instructions: a debug exception behind it."""
+    if _code(task)[:1] != _INT1:
+        return SigInfo(SIGILL, ILL_ILLOPN, addr=rip, trapno=TRAP_UD, error_code=0)
+    registers = task.registers()
+    registers.rip = rip + 1
+    task.kernel.machine.cpu.set_registers(task, registers)
+    return SigInfo(SIGTRAP, TRAP_BRKPT, addr=rip + 1, trapno=TRAP_DB, error_code=0)
 
 
 def engine_error(task: Task) -> None:
@@ -173,4 +184,4 @@ def engine_error(task: Task) -> None:
     if is_memory_operand_noncanonical(registers, _code(task)):
         force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
     else:
-        force_signal(task, SigInfo(SIGILL, ILL_ILLOPN, addr=registers.rip, trapno=TRAP_UD, error_code=0))
+        force_signal(task, _undefined(task, registers.rip))
