@@ -6,6 +6,7 @@ the coverage map if there is one, and ends as the program ended.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -199,6 +200,8 @@ def _serve(job: Job, server: ForkServer) -> int:
             say(f"{protocol.PARKED}{point.where}")
         try:
             if job.has_fuzzer and protocol.say_hello(_hello(job)):
+                # Else what runs leave in cycles would pile up until it is a quarter of all objects: megabytes.
+                gc.freeze()
                 protocol.serve(server)
                 return 0
             status = server.run_whole()

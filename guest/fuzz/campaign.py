@@ -52,6 +52,8 @@ class Plan:
     """The name for our secondaries when the main runs on another machine."""
     map_size: int = USUAL_MAP_BYTES
     afl_options: list[str] = field(default_factory=list)
+    deterministic: bool = False
+    """The main one tries every small change of each input, in order, while the others guess."""
 
     def names(self) -> list[str]:
         """The instances: the first is the main, unless that is elsewhere."""
@@ -63,6 +65,8 @@ class Plan:
         """The command line of one instance. -U lets any launcher pass; a map of another size needs the plain mode."""
         mode = ["-U"] if self.map_size == USUAL_MAP_BYTES else []
         role = ["-M" if name == MAIN else "-S", name]
+        if name == MAIN and self.deterministic:
+            role.append("-D")
         return [self.afl, *mode, *role, "-i", self.seeds, "-o", self.out, *self.afl_options, "--", *self.target]
 
     def settings(self) -> dict[str, str]:

@@ -90,7 +90,9 @@ def afl(argv: tuple[str, ...], **how: Any) -> None:
 @click.option("-j", "--jobs", type=click.IntRange(1, _MAX_JOBS), default=1, show_default=True,
               help="How many afl-fuzz, one main and the others secondary.")
 @click.option("--join", metavar="NAME", help="Only secondaries, called NAME-1 …: the main runs on another machine.")
-@click.option("-x", "dictionaries", multiple=True, metavar="FILE", help="A dictionary (repeatable).")
+@click.option("-x", "dictionaries", multiple=True, metavar="FILE",
+              help="A dictionary (repeatable), in the place of one made of the program's strings.")
+@click.option("--no-dictionary", is_flag=True, help="None of the program's strings either.")
 @click.option("-t", "timeout_ms", type=Milliseconds(), metavar="MSEC",
               help="The time limit of one run, as afl-fuzz takes it.")
 @click.option("-V", "--time", "seconds", type=Seconds(), metavar="SEC", help="End after that time.")
@@ -114,7 +116,8 @@ def fuzz(argv: tuple[str, ...], **given: Any) -> None:
 
     words = tuple(word for one in given.pop("more") for word in one)
     seconds = given.pop("seconds")
-    wishes = Wishes(more=words, seconds=None if seconds is None else max(1, round(seconds)),
+    wishes = Wishes(more=words, own_dictionary=not given.pop("no_dictionary"),
+                    seconds=None if seconds is None else max(1, round(seconds)),
                     **{name: given.pop(name) for name in ("seeds", "out", "jobs", "join", "map_size", "timeout_ms",
                                                           "dictionaries")})
     leave(fuzz(argv, wishes, given))

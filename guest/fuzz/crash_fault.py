@@ -105,7 +105,7 @@ def describe(info: SigInfo, access: Access | None, registers: dict[str, int], sp
         s.SIGTRAP: lambda: "single step" if info.code == s.TRAP_TRACE else "breakpoint instruction",
         s.SIGABRT: lambda: "abort",
         s.SIGSYS: lambda: "forbidden system call",
-        s.SIGKILL: lambda: "killed (out of memory, or by itself)",
+        s.SIGKILL: lambda: "killed (out of memory, out of CPU time, or by itself)",
         s.SIGXCPU: lambda: "CPU time limit",
         s.SIGXFSZ: lambda: "file size limit",
         s.SIGPIPE: lambda: "write to a pipe that nobody reads",

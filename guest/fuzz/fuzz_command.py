@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from guest.fuzz import dictionary, setup
 from guest.fuzz import options as fuzz_options
-from guest.fuzz import setup
 from guest.fuzz.campaign import Campaign, CampaignError, Plan, crash_folders
 from guest.fuzz.setup import SetupProblem, Trial
 from guest.fuzz.stats import Figures, ago, since, together
@@ -26,6 +26,9 @@ from guest.runner import FAILED, WRONG_USAGE, guarded, say
 
 #: Between two looks at the figures; the lines of a summary that is not on a terminal are rarer.
 REFRESH_S, LINE_S = 1.0, 10.0
+_DICTIONARY = ".forkyard.dict"
+#: Seeds up to here are worth afl-fuzz -D in one of several instances: it takes some 500 runs for each byte of an input.
+_DETERMINISTIC_BYTES = 256
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,6 +44,8 @@ class Wishes:
     timeout_ms: str | None
     seconds: int | None
     dictionaries: tuple[str, ...]
+    own_dictionary: bool
+    """Where none is given: the program's strings."""
     more: tuple[str, ...]
     """Further words for every afl-fuzz."""
 
@@ -90,20 +95,26 @@ def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> Pl
         SetupProblem: something must be put right first.
     """
     afl = setup.find_afl()
-    setup.check_target(argv[0], how["root"])
-    setup.check_seeds(wishes.seeds)
+    program = setup.check_target(argv[0], how["root"])
+    seeds = setup.check_seeds(wishes.seeds)
     setup.check_output(wishes.out, wishes.seeds)
-    for dictionary in wishes.dictionaries:
-        if not os.path.exists(dictionary):
-            raise SetupProblem(f"-x {dictionary}: No such file or directory")
-    more = [*(word for one in wishes.dictionaries for word in ("-x", one)), *wishes.more]
+    for given in wishes.dictionaries:
+        if not os.path.exists(given):
+            raise SetupProblem(f"-x {given}: No such file or directory")
+    dictionaries = list(wishes.dictionaries)
+    if wishes.own_dictionary and not dictionaries and (found := dictionary.tokens(program)):
+        # A hidden file: afl-fuzz takes the names in its output directory for those of other fuzzers.
+        dictionaries = [os.path.join(wishes.out, _DICTIONARY)]
+        dictionary.write(dictionaries[0], found)
+    more = [*(word for one in dictionaries for word in ("-x", one)), *wishes.more]
     if wishes.timeout_ms is not None:
         more += ["-t", wishes.timeout_ms]
     if wishes.seconds is not None:
         more += ["-V", str(wishes.seconds)]
     words = fuzz_options.words(how, fuzz_options.fuzz_options, fuzz_options.coverage_options)
     target = [*setup.launcher(), "afl", *words, "--", *argv]
-    return Plan(afl, wishes.seeds, wishes.out, target, wishes.jobs, wishes.join, wishes.map_size, more)
+    return Plan(afl, wishes.seeds, wishes.out, target, wishes.jobs, wishes.join, wishes.map_size, more,
+                wishes.jobs > 1 and all(seed.stat().st_size <= _DETERMINISTIC_BYTES for seed in seeds))
 
 
 def _try(plan: Plan, wishes: Wishes) -> Trial | None:
