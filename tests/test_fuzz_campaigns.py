@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import harness
@@ -15,6 +16,7 @@ from guest.build import build as build_bundled
 from guest.fuzz import dictionary
 from guest.fuzz.campaign import Plan
 from guest.fuzz.driver import Driver
+from guest.fuzz.fuzz_command import Wishes, make_plan
 from guest.fuzz.stats import read_stats
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(harness.ROOT)}
@@ -83,6 +85,21 @@ def test_one_of_several_tries_every_small_change() -> None:
     plan = Plan("afl-fuzz", "in", "out", ["forkyard", "afl", "--", "p"], jobs=3, deterministic=True)
     assert [name for name in plan.names() if "-D" in plan.command(name)] == ["main"]
     assert "-D" not in Plan("afl-fuzz", "in", "out", ["forkyard"], jobs=3).command("main")
+
+
+@pytest.mark.parametrize(("jobs", "size", "expected"), [(2, 256, True), (2, 257, False), (1, 10, False)])
+def test_only_small_seeds_are_worth_it(tmp_path: Path, jobs: int, size: int, expected: bool) -> None:
+    harness.need("afl-fuzz")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "seed").write_bytes(b"x" * size)
+    wishes = Wishes(str(tmp_path / "in"), str(tmp_path / "out"), jobs, None, 1 << 16, None, None, (), True, ())
+    how = dict.fromkeys(("inst_libs", "inst_ranges", "exclude_ranges", "no_threads", "no_children", "fork_at", "fork",
+                         "seed", "memory", "cwd", "env", "odf_level", "no_aslr", "paranoid"))
+    assert make_plan(["/bin/cat"], wishes, {**how, "root": "/"}).deterministic == expected
+    queue = tmp_path / "out" / "main" / "queue"
+    queue.mkdir(parents=True)
+    (queue / "id:000000,time:0,execs:0,orig:seed").write_bytes(b"x" * size)
+    assert make_plan(["/bin/cat"], replace(wishes, seeds="-"), {**how, "root": "/"}).deterministic == expected
 
 
 # ---------------------------------------------------------------- campaigns

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.text import Text
 
 from guest.fuzz import dictionary, setup
 from guest.fuzz import options as fuzz_options
-from guest.fuzz.campaign import Campaign, CampaignError, Plan, crash_folders
+from guest.fuzz.campaign import MAIN, Campaign, CampaignError, Plan, crash_folders
 from guest.fuzz.setup import SetupProblem, Trial
 from guest.fuzz.stats import Figures, ago, since, together
 from guest.runner import FAILED, WRONG_USAGE, guarded, say
@@ -114,7 +115,11 @@ def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> Pl
     words = fuzz_options.words(how, fuzz_options.fuzz_options, fuzz_options.coverage_options)
     target = [*setup.launcher(), "afl", *words, "--", *argv]
     return Plan(afl, wishes.seeds, wishes.out, target, wishes.jobs, wishes.join, wishes.map_size, more,
-                wishes.jobs > 1 and all(seed.stat().st_size <= _DETERMINISTIC_BYTES for seed in seeds))
+                wishes.jobs > 1 and _are_small(seeds or list(Path(wishes.out, MAIN, "queue").glob("id:*,orig:*"))))
+
+
+def _are_small(seeds: Sequence[Path]) -> bool:
+    return bool(seeds) and all(seed.stat().st_size <= _DETERMINISTIC_BYTES for seed in seeds)
 
 
 def _try(plan: Plan, wishes: Wishes) -> Trial | None:
