@@ -28,6 +28,8 @@ STOP_LIMIT_S = 10.0
 USUAL_MAP_BYTES = 65536
 #: The start of a launcher with a gigabyte to fill before its fork point, on a busy machine.
 INIT_TIMEOUT_MS = 60_000
+#: How often an instance reads the others' queues: afl-fuzz's 20 minutes are longer than many a campaign.
+SYNC_MINUTES = "1"
 _PR_SET_PDEATHSIG = 1
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x0f|\x0e")
 
@@ -79,7 +81,7 @@ class Plan:
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """Of an instance here: ``given`` wins."""
-        ours = {**self.settings(), "AFL_NO_UI": "1", "AFL_AUTORESUME": "1"}
+        ours = {**self.settings(), "AFL_NO_UI": "1", "AFL_AUTORESUME": "1", "AFL_SYNC_TIME": SYNC_MINUTES}
         # Two that sleep in turn, afl-fuzz and its launcher, belong on one processor, if there is one for each pair.
         ours["AFL_TRY_AFFINITY" if self.jobs <= len(os.sched_getaffinity(0)) else "AFL_NO_AFFINITY"] = "1"
         return {**ours, **given}
