@@ -155,7 +155,7 @@ def test_campaign_of_two_goes_on_where_it_ended(seeds: Path, tmp_path: Path) -> 
         assert "second-1" in said
         assert "together" in said
     assert not processes(str(tmp_path))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"main", "second-1"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"main", "second-1", ".forkyard.dict"}
 
 
 @pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
