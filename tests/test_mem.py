@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from harness import WAYS, build, check, check_test_program, difference, run_forkyard, run_native
 
-SUITES = ["mem_anon", "mem_protect", "mem_remap", "mem_advise", "mem_shared", "mem_code", "mem_swap"]
+SUITES = ["mem_anon", "mem_protect", "mem_remap", "mem_advise", "mem_shared", "mem_code", "mem_swap",
+          "mem_limits"]
 
 
 @pytest.mark.parametrize("suite", SUITES)

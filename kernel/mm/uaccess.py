@@ -68,16 +68,22 @@ class UserAccess:
         if count <= _SCRATCH_BYTES:
             target = self.memory.scratch.address
         else:
-            # A huge count must not cost huge memory: what is not mapped will not be read.
+            # A huge count must not cost huge memory: the buffer grows as far as there is something to read.
             mapped = self.vmas.reach(address) - address
             big = bytearray(min(count, max(mapped, _SCRATCH_BYTES)))
             target = host_address(big)
-            count = len(big)
         done = 0
         m = self.memory.m
         while True:
-            done += usercopy.copy_from_user.call(m, self.mm, target + done, address + done, count - done)
-            if done == count or not self._copy_resolved(ACCESS_READ):
+            room = count if big is None else len(big)
+            done += usercopy.copy_from_user.call(m, self.mm, target + done, address + done, room - done)
+            if done == count:
+                break
+            if done == room:
+                assert big is not None
+                big.extend(bytes(min(count - done, room)))
+                target = host_address(big)
+            elif not self._copy_resolved(ACCESS_READ):
                 break
         if big is None:
             return bytes(self.memory.scratch.view[:done])
