@@ -48,7 +48,10 @@ _FROM_424 = """
 pidfd_send_signal:4 io_uring_setup:2 io_uring_enter:6 io_uring_register:4 open_tree:3 move_mount:5 fsopen:2 fsconfig:5
 fsmount:3 fspick:3 pidfd_open:2 clone3:2 close_range:3 openat2:4 pidfd_getfd:3 faccessat2:4 process_madvise:5
 epoll_pwait2:6 mount_setattr:5 quotactl_fd:4 landlock_create_ruleset:3 landlock_add_rule:4 landlock_restrict_self:2
-memfd_secret:1 process_mrelease:2 futex_waitv:5 set_mempolicy_home_node:4
+memfd_secret:1 process_mrelease:2 futex_waitv:5 set_mempolicy_home_node:4 cachestat:4 fchmodat2:4 map_shadow_stack:3
+futex_wake:4 futex_wait:6 futex_requeue:4 statmount:4 listmount:4 lsm_get_self_attr:4 lsm_set_self_attr:4
+lsm_list_modules:3 mseal:3 setxattrat:6 getxattrat:6 listxattrat:5 removexattrat:4 open_tree_attr:5 file_getattr:5
+file_setattr:5
 """
 
 
