@@ -28,9 +28,10 @@ from kernel.random import Random
 from kernel.sysctl import Sysctl
 from kernel.task import exit as task_exit
 from kernel.task import oom
-from kernel.task.capability import CAP_SYS_ADMIN
+from kernel.task.capability import CAP_IPC_LOCK, CAP_SYS_ADMIN
 from kernel.task.exec import exec_first
 from kernel.task.pid import PidTable
+from kernel.task.rlimit import RLIM_INFINITY
 from kernel.task.scheduler import Scheduler
 from kernel.task.stack import CodeSlide
 from kernel.task.timers import Timers
@@ -112,6 +113,8 @@ class Kernel:
         self.sysctl = Sysctl(self)
         self.scheduler = Scheduler(self)
         self.memory.overcommit.privileged = self._may_administer
+        self.memory.limits.get = self._limit
+        self.memory.limits.may_lock_all = self._may_lock_all
         self.init: ThreadGroup
         self.timed_out = False
         self.terminal: Terminal | None = None
@@ -133,6 +136,17 @@ class Kernel:
         """The task that runs has CAP_SYS_ADMIN; so has the kernel itself."""
         task = self.scheduler.current
         return task is None or task.cred.capable(CAP_SYS_ADMIN)
+
+    def _may_lock_all(self) -> bool:
+        """The same for CAP_IPC_LOCK."""
+        task = self.scheduler.current
+        return task is None or task.cred.capable(CAP_IPC_LOCK)
+
+    def _limit(self, number: int) -> tuple[int, int]:
+        """A resource limit of the task that runs; the kernel itself has none."""
+        task = self.scheduler.current
+        limits = task.group.rlimits if task is not None else {}
+        return limits.get(number, (RLIM_INFINITY, RLIM_INFINITY))
 
     # -- file systems ----------------------------------------------------------------------------------------------
 

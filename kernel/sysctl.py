@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EINVAL, Errno
+from kernel.mm.layout import K_STACKS_ASK
 from kernel.mm.mmap import MIN_ADDRESS
+from kernel.mm.overcommit import OVERCOMMIT_NEVER
 
 if TYPE_CHECKING:
     from kernel.kernel import Kernel
@@ -109,6 +111,8 @@ def _settings(kernel: Kernel) -> dict[str, Setting]:
             setattr(rules, attribute, value)
             if clears:
                 setattr(rules, clears, 0)
+            # In mode 2 the growth of a stack is a promise, too.
+            kernel.memory.memory.set(K_STACKS_ASK, rules.mode == OVERCOMMIT_NEVER)
 
         return Setting(0, low=0, high=high, read=lambda: str(getattr(rules, attribute)), changed=changed)
 

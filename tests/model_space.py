@@ -36,7 +36,6 @@ from kernel.mm.pagecache import PageCache
 
 ARENA = 0x200000000 - 2 * PAGE
 HEAP_START = ARENA + (ARENA_PAGES + 1) * PAGE  # in the arena's last table
-NO_LIMIT = 1 << 62
 _SIGNALS = {FAULT_MAPERR: "SEGV1", FAULT_ACCERR: "SEGV2", FAULT_BUS: "BUS2"}
 _PAGE_WORDS = struct.Struct(f"<{PAGE // 8}Q")
 
@@ -161,11 +160,11 @@ class Spaces:
     def _mremap(self, space: AddressSpace, page: int, old: int, new: int, flags: int, place: int) -> str:
         start, target = address(page), address(place)
         fixed = flags & remaps.MREMAP_FIXED
-        now = remaps.mremap(space, start, old * PAGE, new * PAGE, flags, target if fixed else 0, NO_LIMIT, NO_LIMIT)
+        now = remaps.mremap(space, start, old * PAGE, new * PAGE, flags, target if fixed else 0)
         if fixed or now == start:
             return "ok"
         flags = remaps.MREMAP_MAYMOVE | remaps.MREMAP_FIXED
-        remaps.mremap(space, now, new * PAGE, new * PAGE, flags, target, NO_LIMIT, NO_LIMIT)
+        remaps.mremap(space, now, new * PAGE, new * PAGE, flags, target)
         return "moved"
 
     def _madvise(self, space: AddressSpace, page: int, count: int, advice: int) -> None:
@@ -176,7 +175,7 @@ class Spaces:
 
     def _brk(self, space: AddressSpace, pages: int) -> str:
         end = HEAP_START + pages * PAGE
-        return "ok" if maps.brk(space, end, NO_LIMIT) == end else "no"
+        return "ok" if maps.brk(space, end) == end else "no"
 
     # -- accesses --------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 from harness import WAYS, build, check, check_test_program, difference, run_forkyard, run_native
 
 SUITES = ["mem_anon", "mem_protect", "mem_remap", "mem_advise", "mem_shared", "mem_code", "mem_swap",
-          "mem_limits"]
+          "mem_limits", "mem_guard"]
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -72,3 +72,12 @@ def test_strict_overcommit(way: str, scratch: Path) -> None:
     """overcommit_memory 2 near the limit; the program only tries it where the machine is its own."""
     check_test_program("mem_overcommit.c", "gcc-static", way != "classic", options=[*WAYS[way], "--memory", "256M"],
                        cwd=scratch, files={})
+
+
+def test_most_mappings(scratch: Path) -> None:
+    """max_map_count and one: the invariants are not checked after each of a hundred thousand calls."""
+    program = build("mem_count.c")
+    native = run_native([program], cwd=scratch)
+    guest = run_forkyard([program], paranoid=False, cwd=scratch)
+    assert native.status == 0, native
+    assert not (wrong := difference(native, guest)), wrong

@@ -33,6 +33,9 @@ _PATH_COLUMN = 73
 _PRESENT, _DIRTY, _ACCESSED, _ANON, _SHARED, _ZERO_PAGE, _LEAF, _SWAPPED = 1, 2, 4, 8, 16, 32, 64, 128
 
 PM_PRESENT = 1 << 63
+PM_GUARD_REGION = 1 << 58
+#: Shared anonymous memory lies in a file system of the kernel's own.
+_SHMEM_DEVICE = 1
 PM_SWAP = 1 << 62
 PM_FILE = 1 << 61
 PM_MMAP_EXCLUSIVE = 1 << 56
@@ -47,10 +50,12 @@ _MAX_ARGS = 1 << 22
 _VM_FLAG_NAMES = (
     (layout.VM_READ, "rd"), (layout.VM_WRITE, "wr"), (layout.VM_EXEC, "ex"), (layout.VM_SHARED, "sh"),
     (layout.VM_MAYREAD, "mr"), (layout.VM_MAYWRITE, "mw"), (layout.VM_MAYEXEC, "me"), (layout.VM_MAYSHARE, "ms"),
-    (layout.VM_GROWSDOWN, "gd"), (layout.VM_LOCKED, "lo"), (layout.VM_DONTCOPY, "dc"), (layout.VM_DONTEXPAND, "de"),
+    (layout.VM_GROWSDOWN, "gd"), (layout.VM_GUARDED, "gu"), (layout.VM_LOCKED, "lo"), (layout.VM_DONTCOPY, "dc"),
+    (layout.VM_DONTEXPAND, "de"), (layout.VM_LOCKONFAULT, "lf"),
     (layout.VM_ACCOUNT, "ac"), (layout.VM_NORESERVE, "nr"), (layout.VM_HUGETLB, "ht"),
     (layout.VM_WIPEONFORK, "wf"), (layout.VM_DONTDUMP, "dd"),
     (layout.VM_HUGEPAGE, "hg"), (layout.VM_NOHUGEPAGE, "nh"), (layout.VM_MERGEABLE, "mg"),
+    (layout.VM_DROPPABLE, "dp"),
 )  # fmt: skip
 
 _COUNTS = (
@@ -80,6 +85,8 @@ def maps_line(vma: Vma) -> bytes:
     if inode is not None:
         found = inode.getattr()
         device, inode_number = found.dev, found.ino
+    elif vma.number:
+        device, inode_number = _SHMEM_DEVICE, vma.number
     major, minor = device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00
     line = (
         f"{vma.start:08x}-{vma.end:08x} {permissions} {vma.offset:08x} {major:02x}:{minor:02x} {inode_number} "
@@ -381,6 +388,7 @@ def pagemap_words(mm: AddressSpace, first: int, last: int, frames: bool = False)
     present = states & _PRESENT != 0
     words[present] |= np.uint64(PM_PRESENT)
     words[states & _SWAPPED != 0] |= np.uint64(PM_SWAP)
+    words[states == _ZERO_PAGE] |= np.uint64(PM_SWAP | PM_GUARD_REGION)
     words[present & (states & (_ANON | _ZERO_PAGE) == 0)] |= np.uint64(PM_FILE)
     words[present & (states & (_SHARED | _ZERO_PAGE) == 0)] |= np.uint64(PM_MMAP_EXCLUSIVE)
     if frames:

@@ -14,15 +14,17 @@ import numpy as np
 from emu.layout import M_FLUSH
 from emu.paging import PAGE_SIZE
 from kernel.errno import ENOMEM, Errno
-from kernel.mm import fork, hugetlb, overcommit, unmap
+from kernel.mm import fork, hugetlb, limits, overcommit, unmap
 from kernel.mm.inspection import Inspection, Stats, Vma
 from kernel.mm.layout import (
     MM_ROOT,
     MM_STACK_LIMIT,
+    MM_STACKS_ASK,
     MM_THP_DISABLED,
     V_FLAGS,
     VM_DONTCOPY,
-    VM_LOCKED,
+    VM_GUARDED,
+    VM_LOCKED_MASK,
     VM_RESERVED,
     VM_TAKEN,
 )
@@ -37,7 +39,7 @@ __all__ = ["AddressSpace", "Stats", "Vma"]
 
 _numbers = itertools.count(1)
 #: Locks (mlock(2)), and what the pool of 2 MiB pages has promised or taken.
-_NOT_INHERITED = VM_LOCKED | VM_RESERVED | VM_TAKEN
+_NOT_INHERITED = VM_LOCKED_MASK | VM_RESERVED | VM_TAKEN
 
 
 class AddressSpace(UserAccess, Inspection):
@@ -67,7 +69,7 @@ class AddressSpace(UserAccess, Inspection):
         self.auxv = b""
         self.exe: Any = None
         self.default_flags = 0
-        """VM_LOCKED after mlockall(MCL_FUTURE)."""
+        """Of VM_LOCKED_MASK after mlockall(MCL_FUTURE)."""
         self.peak_vm = 0
         self.dumpable = 1
         self.code_segments: Any = None
@@ -113,7 +115,8 @@ class AddressSpace(UserAccess, Inspection):
                          "start_stack", "arg_start", "arg_end", "env_start", "env_end", "mmap_base", "auxv", "exe",
                          "peak_vm", "dumpable", "thp_disabled", "code_segments"):
                 setattr(child, name, getattr(self, name))
-            child.slots[MM_STACK_LIMIT >> 3] = self.slots[MM_STACK_LIMIT >> 3]
+            for slot in (MM_STACK_LIMIT, MM_STACKS_ASK):
+                child.slots[slot >> 3] = self.slots[slot >> 3]
             while not fork.fork_tables.call(self.memory.m, self.mm, child.mm, level):
                 unmap.zap_range.call(self.memory.m, child.mm, 0, 1 << 47)
                 if not self.memory.reclaim():
@@ -157,13 +160,16 @@ class AddressSpace(UserAccess, Inspection):
                 if low >= high:
                     continue
                 if copies:
-                    self.until_memory(unmap.zap_range, low, high)
+                    keep = unmap.KEEP_GUARDS if row.flags & VM_GUARDED else unmap.KEEP_TABLES
+                    self.until_memory(unmap.discard_range, low, high, keep)
                 else:
                     self.until_memory(unmap.advise_range, low, high, unmap.ZAP_CACHE)
 
-    def set_stack_limit(self, limit_bytes: int) -> None:
-        """RLIMIT_STACK for the growth of stacks."""
-        self.slots[MM_STACK_LIMIT >> 3] = min(limit_bytes, 1 << 46)
+    def set_stack_limits(self, stack_bytes: int, total_bytes: int) -> None:
+        """RLIMIT_STACK and RLIMIT_AS for the growth of stacks: compiled code compares with the one, and asks about the
+        other if there is one."""
+        self.slots[MM_STACK_LIMIT >> 3] = min(stack_bytes, 1 << 46)
+        self.slots[MM_STACKS_ASK >> 3] = total_bytes != limits.INFINITY
 
     # -- the mapping calls, in their own files ---------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from kernel.mm.layout import (
     FAULT_MAPERR,
     FAULT_OOM,
     FAULT_RESTART,
+    FAULT_STACK,
     FRAME_ANON,
     FRAME_SHMEM,
     K_MAPPINGS,
@@ -39,6 +40,7 @@ from kernel.mm.layout import (
     MP_PAGES,
     MP_SIZE,
     MP_ZERO_FILL,
+    PTE_GUARD,
     SWAPPED,
     THP_ALWAYS,
     V_FLAGS,
@@ -50,6 +52,7 @@ from kernel.mm.layout import (
     VM_HUGETLB,
     VM_READ,
     VM_SHARED,
+    VM_STORED,
     VM_WRITE,
 )
 from kernel.mm.swapfile import cached_page, entry_slot_number, swap_in
@@ -180,8 +183,12 @@ def _mapped_for_reading(m: int, pmd: int, va: int) -> bool:
 def handle_fault(m: int, mm: int, va: int, access: int) -> int:
     """Make one access to ``va`` possible, or say why it is not: a FAULT_* code."""
     vma = find_vma(mm, va)
-    if va < 0 or vma == 0 or (load64(vma + V_START) > va and grow_stack(mm, vma, va) == 0):
+    if va < 0 or vma == 0:
         return FAULT_MAPERR
+    if load64(vma + V_START) > va:
+        grown = grow_stack(m, mm, vma, va)
+        if grown <= 0:
+            return FAULT_STACK if grown else FAULT_MAPERR
     flags = load64(vma + V_FLAGS)
     write = 1 if access == ACCESS_WRITE else 0
     if write:
@@ -192,6 +199,8 @@ def handle_fault(m: int, mm: int, va: int, access: int) -> int:
         allowed = flags & (VM_READ | VM_WRITE | VM_EXEC)
     if allowed == 0:
         return FAULT_ACCERR
+    if write and flags & (VM_SHARED | VM_STORED) == 0:
+        store64(vma + V_FLAGS, flags | VM_STORED)
     if write == 0 and _mapped_for_reading(m, pmd_slot(m, load64(mm + MM_ROOT), va), va):
         return FAULT_DONE
     if flags & (VM_HUGETLB | VM_HUGEPAGE) or load64(mm + MM_LEAVES) != 0 or load64(m + K_THP) == THP_ALWAYS:
@@ -205,7 +214,9 @@ def handle_fault(m: int, mm: int, va: int, access: int) -> int:
     if table == 0:
         return FAULT_OOM
     slot = pte_slot(m, load64(table), va)
-    if load64(slot) & PTE_P:
+    if load64(slot) & PTE_GUARD:
+        code = FAULT_MAPERR
+    elif load64(slot) & PTE_P:
         code = _write_protected(m, mm, table, slot, flags) if write else FAULT_DONE
     elif load64(slot) != 0:
         code = _fill_swapped(m, mm, table, slot, flags, write)

@@ -63,6 +63,8 @@ class Vma:
     shared: bool
     file: Any
     name: bytes
+    number: int
+    """Of shared anonymous memory, which has an inode without a file; else 0."""
 
 
 @dataclass(slots=True)
@@ -159,17 +161,6 @@ class Inspection:
         unmap.resident_pages.call(self.memory.m, self.mm, start, end, out.__array_interface__["data"][0])
         return out
 
-    def has_anonymous(self, start: int, end: int) -> bool:
-        """Some page of [start, end) is a private one, here or in the swap area: it was stored to."""
-        step = PMD_SIZE
-        while start < end:
-            stop = min(end, (start + step) & -PMD_SIZE)
-            if (self.page_bytes(start, stop) & (8 | 128)).any():
-                return True
-            # A mapping that was used shows it soon; of a vast one that was not, little is there to be looked at.
-            start, step = stop, min(step * 2, 1 << 30)
-        return False
-
     @property
     def total_vm(self) -> int:
         """Mapped pages."""
@@ -212,4 +203,5 @@ class Inspection:
             name = b""
         prot = row.flags & (VM_READ | VM_WRITE | VM_EXEC)
         return Vma(row.start, row.end, prot, row.flags, row.offset if mapping else 0, bool(row.flags & VM_SHARED),
-                   mapping.file if mapping else None, name)
+                   mapping.file if mapping else None, name,
+                   mapping.number if mapping and mapping.file is None else 0)

@@ -9,7 +9,7 @@ from kernel.mm.counts import count_leaf, count_table
 from kernel.mm.entries import set_entry
 from kernel.mm.frames import frame_address, free_frame, put_frame
 from kernel.mm.hugepages import alloc_huge, is_leaf
-from kernel.mm.layout import FRAME_ANON, K_ZERO, MM_ROOT, VM_WRITE
+from kernel.mm.layout import FRAME_ANON, K_ZERO, MM_ROOT, PTE_GUARD, VM_WRITE
 from kernel.mm.swapfile import entry_slot_number, peek, swap_put
 from kernel.mm.tables import own_table
 from kernel.mm.vma_rows import page_bits
@@ -31,10 +31,13 @@ def collapse(m: int, mm: int, base: int, flags: int) -> int:
     slot = own_table(m, mm, base)
     if slot == 0:
         return NO_MEMORY
+    table = (load64(slot) & PTE_FRAME) >> PAGE_SHIFT
+    for i in range(ENTRIES):
+        if load64(frame_address(m, table) + i * 8) & PTE_GUARD:
+            return NOTHING_THERE
     head = alloc_huge(m, FRAME_ANON, 1)
     if head == 0:
         return NO_MEMORY
-    table = (load64(slot) & PTE_FRAME) >> PAGE_SHIFT
     entries, target = frame_address(m, table), frame_address(m, head)
     # The counters still see the old entries.
     count_table(m, mm, slot, table, -1)

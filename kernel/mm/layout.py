@@ -57,6 +57,9 @@ K_FRAME_SLOT = M_KERNEL + 35 * 8
 K_SWAP_FREE, K_SWAP_FREE_COUNT, K_SWAP_FRESH, K_SWAP_USED = (M_KERNEL + n * 8 for n in range(36, 40))
 #: Set in an entry that is not present: bits 12… name the slot that holds its page.
 PTE_SWAP = 1 << 9
+#: Set in an entry that maps the frame of zeros for nobody: whoever comes there gets SIGSEGV (MADV_GUARD_INSTALL). All
+#: that copies, moves and drops entries treats it as the untouched page that it replaces.
+PTE_GUARD = 1 << 10
 #: Pages written to and read from the swap area.
 K_SWAP_OUTS, K_SWAP_INS = M_KERNEL + 40 * 8, M_KERNEL + 41 * 8
 #: The scan's round, and a stamp that tells PMD tables apart that several address spaces point at.
@@ -65,6 +68,8 @@ K_SCAN_ROUND, K_STAMP = M_KERNEL + 43 * 8, M_KERNEL + 44 * 8
 K_WRONG_STORE = M_KERNEL + 42 * 8
 #: The checker's notes on PTE tables, DIGEST_BYTES a frame (0: nobody checks).
 K_DIGESTS = M_KERNEL + 48 * 8
+#: Not 0: no stack grows before Python has allowed it (promises are counted).
+K_STACKS_ASK = M_KERNEL + 49 * 8
 DIGEST_BYTES = 16
 
 # -- kinds of frames -------------------------------------------------------------------------------------------------
@@ -107,7 +112,9 @@ MM_MINOR, MM_MAJOR, MM_STACK_GREW = 11 * 8, 12 * 8, 13 * 8
 MM_PEAK = 14 * 8
 #: Not 0: no 2 MiB pages but the pool's (PR_SET_THP_DISABLE).
 MM_THP_DISABLED = 15 * 8
-MM_BYTES = 16 * 8
+#: Not 0: stacks here do not grow before Python has allowed it (RLIMIT_AS); the address that it has allowed last.
+MM_STACKS_ASK, MM_STACK_ALLOWED = 16 * 8, 17 * 8
+MM_BYTES = 18 * 8
 
 # -- a VMA row -------------------------------------------------------------------------------------------------------
 #: First address, first address behind, VM_* flags, row of the mapping table (0: anonymous), file offset in bytes of
@@ -122,6 +129,8 @@ VM_GROWSDOWN = 0x100
 VM_LOCKED = 0x2000
 VM_DONTCOPY = 0x20000
 VM_DONTEXPAND = 0x40000
+VM_LOCKONFAULT = 0x80000
+VM_LOCKED_MASK = VM_LOCKED | VM_LOCKONFAULT
 VM_ACCOUNT = 0x100000
 VM_NORESERVE = 0x200000
 VM_HUGETLB = 0x400000
@@ -135,8 +144,18 @@ VM_RESERVED = 1 << 40
 #: Ours: this copy of a MAP_HUGETLB mapping has lost a page to the process with the promise, and gets no other
 #: (HPAGE_RESV_UNMAPPED).
 VM_TAKEN = 1 << 41
+#: Ours: private pages were stored to, here or where this was cut off (Linux: the VMA has an anon_vma).
+VM_STORED = 1 << 42
+#: Ours: some entries may be guards (MADV_GUARD_INSTALL).
+VM_GUARDED = 1 << 43
+#: Ours, as the number is taken: MAP_DROPPABLE.
+VM_DROPPABLE = 1 << 44
+#: What does not keep two mappings apart that are alike otherwise.
+VM_HISTORY = VM_STORED | VM_GUARDED
 #: A stack keeps this distance from the mapping below it (stack_guard_gap, 256 pages).
 STACK_GUARD_GAP = 256 << 12
+#: No stack grows below this address (mmap_min_addr with CONFIG_LSM_MMAP_MIN_ADDR).
+STACK_LOWEST = 0x10000
 
 # -- a mapping row ---------------------------------------------------------------------------------------------------
 #: Address of the int32 array of frames by page index, its length, the file's size in bytes, and MP_ZERO_FILL.
@@ -157,3 +176,5 @@ FAULT_CACHE = 5
 """The page cache lacks the page: Python reads it and tries again."""
 FAULT_OOM = 6
 """No frame is left."""
+FAULT_STACK = 7
+"""A stack has to grow, and Python to say whether it may."""

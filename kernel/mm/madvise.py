@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING
 
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EACCES, EFAULT, EINVAL, ENOMEM, EPERM, Errno
-from kernel.mm import hugetlb, khugepaged, unmap, vmscan
+from kernel.mm import guards, hugetlb, khugepaged, unmap, vmscan
 from kernel.mm.layout import (
     FAULT_OOM,
     FAULT_RESTART,
     K_COPY_CODE,
     VM_DONTCOPY,
     VM_DONTDUMP,
+    VM_DONTEXPAND,
+    VM_DROPPABLE,
+    VM_GUARDED,
     VM_HUGEPAGE,
     VM_HUGETLB,
     VM_LOCKED,
+    VM_MAYSHARE,
     VM_MAYWRITE,
     VM_MERGEABLE,
     VM_NOHUGEPAGE,
     VM_READ,
     VM_SHARED,
+    VM_STORED,
     VM_WIPEONFORK,
     VM_WRITE,
 )
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 (MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE,
  MADV_DONTDUMP, MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ,
  MADV_POPULATE_WRITE, MADV_DONTNEED_LOCKED, MADV_COLLAPSE) = range(8, 26)
-MADV_HWPOISON, MADV_SOFT_OFFLINE = 100, 101
+MADV_HWPOISON, MADV_SOFT_OFFLINE, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE = range(100, 104)
 
 #: Without visible effect: there is no read-ahead to steer.
 _NO_EFFECT = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED}
@@ -58,7 +63,7 @@ _FLAGS = {
 }
 _KNOWN = _NO_EFFECT | set(_FLAGS) | {
     MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_REMOVE, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_COLD,
-    MADV_PAGEOUT, MADV_COLLAPSE}
+    MADV_PAGEOUT, MADV_COLLAPSE, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE}
 
 
 def madvise(mm: AddressSpace, start: int, length: int, advice: int) -> None:
@@ -72,7 +77,7 @@ def madvise(mm: AddressSpace, start: int, length: int, advice: int) -> None:
     if advice not in _KNOWN or start & ~PAGE_MASK:
         raise Errno(EINVAL)
     size = page_align(length)
-    if (length and not size) or start + size > 1 << 64:
+    if (length and not size) or start + size >= 1 << 64:
         raise Errno(EINVAL)
     if size == 0:
         return
@@ -97,7 +102,8 @@ def _apply(mm: AddressSpace, row: Row, start: int, end: int, advice: int) -> Non
         if row.flags & VM_LOCKED and advice == MADV_DONTNEED:
             raise Errno(EINVAL)
         hugetlb.discard(mm, row, start, end)
-        mm.until_memory(unmap.zap_range, start, end)
+        keep = unmap.KEEP_GUARDS if row.flags & VM_GUARDED else unmap.KEEP_TABLES
+        mm.until_memory(unmap.discard_range, start, end, keep)
         mm.memory.trim()
     elif advice == MADV_FREE:
         if row.mapping or row.flags & VM_LOCKED:
@@ -113,6 +119,25 @@ def _apply(mm: AddressSpace, row: Row, start: int, end: int, advice: int) -> Non
         vmscan.age_range.call(mm.memory.m, mm.mm, start, end, advice == MADV_PAGEOUT)
     elif advice == MADV_COLLAPSE:
         _collapse(mm, row, start, end)
+    elif advice == MADV_GUARD_INSTALL:
+        _install_guards(mm, row, start, end)
+    elif advice == MADV_GUARD_REMOVE:
+        if row.flags & (VM_DONTEXPAND | VM_HUGETLB):
+            raise Errno(EINVAL)
+        mm.until_memory(guards.remove_guards, start, end)
+
+
+def _install_guards(mm: AddressSpace, row: Row, start: int, end: int) -> None:
+    """What was there is lost; whoever comes there gets SIGSEGV until the guards go (madvise_guard_install)."""
+    if row.flags & (VM_DONTEXPAND | VM_HUGETLB | VM_LOCKED):
+        raise Errno(EINVAL)
+
+    def change(part: Row) -> Row:
+        part.flags |= VM_GUARDED if part.flags & VM_SHARED else VM_GUARDED | VM_STORED
+        return part
+
+    mm.vmas.transform(row.start, row.end, change)
+    mm.until_memory(guards.install_guards, start, end)
 
 
 def _whole_huge_pages(start: int, end: int, advice: int) -> tuple[int, int]:
@@ -130,14 +155,20 @@ def _collapse(mm: AddressSpace, row: Row, start: int, end: int) -> None:
     """MADV_COLLAPSE: each whole 2 MiB of anonymous memory becomes a 2 MiB page, now.
 
     Raises:
-        Errno: EINVAL where there is nothing to collapse or the mapping is not anonymous, ENOMEM.
+        Errno: EINVAL where nothing was ever stored, the mapping is too small or not anonymous, or some part of it has
+            nothing to collapse (the other parts are done); ENOMEM.
     """
-    if row.mapping or row.flags & VM_NOHUGEPAGE:
+    fits = (row.end - PMD_SIZE) & -PMD_SIZE >= row.start
+    if row.mapping or row.flags & (VM_NOHUGEPAGE | VM_STORED) != VM_STORED or not fits or mm.thp_disabled:
         raise Errno(EINVAL)
+    failed = False
     for base in range((start + PMD_SIZE - 1) & -PMD_SIZE, (end & -PMD_SIZE), PMD_SIZE):
         code = khugepaged.collapse.call(mm.memory.m, mm.mm, base, row.flags)
-        if code != khugepaged.COLLAPSED:
-            raise Errno(ENOMEM if code == khugepaged.NO_MEMORY else EINVAL)
+        if code == khugepaged.NO_MEMORY:
+            raise Errno(ENOMEM)
+        failed |= code != khugepaged.COLLAPSED
+    if failed:
+        raise Errno(EINVAL)
 
 
 def _remove(mm: AddressSpace, row: Row, start: int, end: int) -> None:
@@ -154,6 +185,10 @@ def _remove(mm: AddressSpace, row: Row, start: int, end: int) -> None:
 def _set_flags(mm: AddressSpace, row: Row, start: int, end: int, advice: int) -> None:
     if advice == MADV_WIPEONFORK and (row.mapping or row.flags & VM_SHARED):
         raise Errno(EINVAL)
+    if advice in (MADV_KEEPONFORK, MADV_DODUMP) and row.flags & VM_DROPPABLE:
+        raise Errno(EINVAL)
+    if advice == MADV_MERGEABLE and row.flags & (VM_SHARED | VM_MAYSHARE | VM_DONTEXPAND | VM_HUGETLB | VM_DROPPABLE):
+        return
     added, removed = _FLAGS[advice]
 
     def change(part: Row) -> Row:

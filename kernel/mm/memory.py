@@ -41,6 +41,7 @@ from kernel.mm.layout import (
     TC_BYTES,
     THP_MADVISE,
 )
+from kernel.mm.limits import Limits
 from kernel.mm.overcommit import Overcommit
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class KernelMemory:
         self.scratch = Reservation(1 << 16)
         """Buffer through which small user copies pass (64 KiB)."""
         total_kb = count << (PAGE_SHIFT - 10)
+        self.limits = Limits()
         self.overcommit = Overcommit(admin_reserve_kbytes=min(total_kb // 32, 8192),
                                      user_reserve_kbytes=min(total_kb // 32, 131072))
         self.file_reserve = min(count // 16, 16384)

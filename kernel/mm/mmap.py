@@ -9,24 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, TASK_SIZE
 from kernel.errno import EACCES, EBUSY, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, Errno
-from kernel.mm import hugetlb, overcommit, protect, unmap, usercopy
+from kernel.mm import hugetlb, limits, overcommit, protect, unmap, usercopy
 from kernel.mm.layout import (
     FAULT_RESTART,
     K_COPY_CODE,
     VM_ACCOUNT,
     VM_DONTDUMP,
     VM_DONTEXPAND,
+    VM_DROPPABLE,
     VM_EXEC,
     VM_GROWSDOWN,
     VM_HUGETLB,
     VM_LOCKED,
+    VM_LOCKED_MASK,
+    VM_LOCKONFAULT,
     VM_MAYEXEC,
     VM_MAYREAD,
     VM_MAYSHARE,
     VM_MAYWRITE,
+    VM_NOHUGEPAGE,
     VM_NORESERVE,
     VM_READ,
     VM_SHARED,
+    VM_STORED,
     VM_WIPEONFORK,
     VM_WRITE,
 )
@@ -51,8 +56,6 @@ _MAP_KNOWN = (MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_ABOVE4G | M
 
 #: Nothing is mapped below this address without CAP_SYS_RAWIO (vm.mmap_min_addr).
 MIN_ADDRESS = 4096
-#: Of a mapping that is not writable any more: pages were stored to before, here or where it was cut off (its anon_vma).
-_VM_STORED = 1 << 41
 _U64 = 2**64 - 1
 #: Where MAP_32BIT looks.
 _BOTTOM_32BIT, _TOP_32BIT = 1 << 30, 1 << 31
@@ -81,6 +84,8 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
         raise Errno(ENOMEM)
     if offset + size > 1 << 63:
         raise Errno(EOVERFLOW)
+    if mm.vmas.count > MAX_MAP_COUNT:
+        raise Errno(ENOMEM)
     if flags & MAP_HUGETLB:
         size = hugetlb.align(size)
     address = _choose_address(mm, address, size, flags)
@@ -88,6 +93,9 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
     kind = flags & MAP_TYPE
     if flags & MAP_LOCKED:
         vm_flags |= VM_LOCKED
+    if flags & MAP_STACK:
+        # Large pages would make a thread's stack resident that is never used.
+        vm_flags |= VM_NOHUGEPAGE
     # A huge page comes from a file of its own.
     backed = file is not None or flags & MAP_HUGETLB
     if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE if backed else MAP_DROPPABLE):
@@ -107,7 +115,7 @@ def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, fil
         # Nothing drops it before the last page is needed, but its other rules are the host's.
         if flags & (MAP_LOCKED | MAP_GROWSDOWN):
             raise Errno(EINVAL)
-        vm_flags |= VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP
+        vm_flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP
     if flags & MAP_GROWSDOWN:
         if kind != MAP_PRIVATE or file is not None:
             raise Errno(EINVAL)
@@ -154,7 +162,7 @@ def _choose_address(mm: AddressSpace, address: int, size: int, flags: int) -> in
             raise Errno(EEXIST)
         return address
     top = _TOP_32BIT if flags & MAP_32BIT else TASK_SIZE
-    if address and address <= top - size and not mm.vmas.overlapping(address, address + size):
+    if address and address <= top - size and mm.vmas.is_free(address, address + size):
         return address
     if flags & MAP_32BIT:
         found = mm.vmas.free_area(size, _BOTTOM_32BIT, _TOP_32BIT)
@@ -188,10 +196,13 @@ def _mapping_for(mm: AddressSpace, cache: PageCache, file: Any, name: bytes) -> 
 def populate(mm: AddressSpace, start: int, end: int) -> int:
     """Fault in [start, end), for writing where private pages may be written; stops at the first page that cannot be.
 
-    Returns the address reached (``end`` when all is there).
+    Memory that is to be locked when it is touched counts as there (populate_vma_page_range). Returns the address
+    reached (``end`` when all is there).
     """
     memory = mm.memory
     for row in mm.vmas.overlapping(start, end):
+        if row.flags & VM_LOCKONFAULT:
+            continue
         low, high = max(row.start, start), min(row.end, end)
         if not row.flags & (VM_READ | VM_WRITE | VM_EXEC):
             return low
@@ -295,16 +306,16 @@ def _account(mm: AddressSpace, row: Row, flags: int, size: int) -> int:
     unless nothing was stored there yet.
 
     Raises:
-        Errno: ENOMEM when that much cannot be promised.
+        Errno: ENOMEM when that much cannot be promised, or becomes more data than RLIMIT_DATA.
     """
     if flags & VM_WRITE:
-        flags &= ~_VM_STORED
+        if not limits.may_expand(mm, flags, size) and limits.may_expand(mm, row.flags, size):
+            raise Errno(ENOMEM)
         if not row.flags & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE | VM_HUGETLB):
             overcommit.check_promise(mm, size >> PAGE_SHIFT)
             flags |= VM_ACCOUNT
-    elif flags & VM_ACCOUNT and not row.mapping:
-        stored = flags & _VM_STORED or mm.has_anonymous(row.start, row.end)
-        flags = flags | _VM_STORED if stored else flags & ~VM_ACCOUNT
+    elif flags & (VM_ACCOUNT | VM_STORED) == VM_ACCOUNT and not row.mapping:
+        flags &= ~VM_ACCOUNT
     return flags
 
 
@@ -320,14 +331,11 @@ def _change_protection(mm: AddressSpace, start: int, end: int, flags: int) -> No
     protect.protect_range.call(mm.memory.m, mm.mm, start, end, flags)
 
 
-def brk(mm: AddressSpace, address: int, data_limit: int) -> int:
-    """Set the end of the heap; returns the end as it is then, unchanged when it cannot be so (brk(2)).
-
-    ``data_limit`` is RLIMIT_DATA in bytes.
-    """
+def brk(mm: AddressSpace, address: int) -> int:
+    """Set the end of the heap; returns the end as it is then, unchanged when it cannot be so (brk(2))."""
     if address < mm.start_brk or address > TASK_SIZE:
         return mm.brk
-    if address - mm.start_brk + mm.end_data - mm.start_data > data_limit:
+    if address - mm.start_brk + mm.end_data - mm.start_data > mm.memory.limits.get(limits.RLIMIT_DATA)[0]:
         return mm.brk
     old_end, new_end = page_align(mm.brk), page_align(address)
     try:
@@ -339,8 +347,12 @@ def brk(mm: AddressSpace, address: int, data_limit: int) -> int:
             # The next mapping must keep the distance of a stack guard if it is a stack.
             if mm.vmas.overlapping(old_end, new_end + PAGE_SIZE):
                 return mm.brk
-            overcommit.check_promise(mm, (new_end - old_end) >> PAGE_SHIFT)
-            flags = VM_READ | VM_WRITE | VM_ACCOUNT | _ANY | mm.default_flags
+            flags, grown = VM_READ | VM_WRITE | VM_ACCOUNT | _ANY | mm.default_flags, new_end - old_end
+            if not limits.may_lock(mm, flags, grown) or not limits.may_expand(mm, flags, grown):
+                return mm.brk
+            if mm.vmas.count > MAX_MAP_COUNT:
+                return mm.brk
+            overcommit.check_promise(mm, grown >> PAGE_SHIFT)
             mm.vmas.insert(Row(old_end, new_end, flags))
             if flags & VM_LOCKED:
                 populate(mm, old_end, new_end)
@@ -350,8 +362,8 @@ def brk(mm: AddressSpace, address: int, data_limit: int) -> int:
     return address
 
 
-def set_lock(mm: AddressSpace, start: int, end: int, lock: bool) -> None:
-    """mlock and munlock of whole pages (the limits are the caller's to check).
+def set_lock(mm: AddressSpace, start: int, end: int, locked: int) -> None:
+    """mlock and munlock of whole pages (the limits are the caller's to check); ``locked`` of VM_LOCKED_MASK is set.
 
     Raises:
         Errno: ENOMEM for a hole (what lies before it has changed) or when the pages cannot be brought in.
@@ -359,8 +371,8 @@ def set_lock(mm: AddressSpace, start: int, end: int, lock: bool) -> None:
     reached = min(mm.vmas.reach(start), end)
 
     def change(row: Row) -> Row:
-        if not row.flags & VM_DONTEXPAND:
-            row.flags = row.flags | VM_LOCKED if lock else row.flags & ~VM_LOCKED
+        if not row.flags & (VM_DONTEXPAND | VM_DROPPABLE):
+            row.flags = (row.flags & ~VM_LOCKED_MASK) | locked
         return row
 
     mm.vmas.transform(start, reached, change)

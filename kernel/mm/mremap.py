@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING
 
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PMD_SIZE, TASK_SIZE
 from kernel.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
-from kernel.mm import hugetlb, remap
-from kernel.mm.layout import VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_MAYSHARE, VM_SHARED
+from kernel.mm import hugetlb, limits, remap
+from kernel.mm.layout import (
+    VM_ACCOUNT,
+    VM_DONTEXPAND,
+    VM_HUGETLB,
+    VM_LOCKED,
+    VM_LOCKED_MASK,
+    VM_MAYSHARE,
+    VM_SHARED,
+    VM_STORED,
+)
 from kernel.mm.mmap import _choose_address, munmap, page_align, populate
 from kernel.mm.overcommit import check_promise
 from kernel.mm.vma import MAX_MAP_COUNT, Row
@@ -18,9 +27,8 @@ if TYPE_CHECKING:
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 
 
-def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int,
-           lock_limit: int, vm_limit: int) -> int:
-    """Change the size or place of a mapping; returns its address (limits in bytes: RLIMIT_MEMLOCK, RLIMIT_AS).
+def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
+    """Change the size or place of a mapping; returns its address.
 
     Raises:
         Errno: EINVAL, EFAULT (no such mapping), ENOMEM, EAGAIN (locked memory limit).
@@ -45,14 +53,14 @@ def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: 
     if flags & MREMAP_DONTUNMAP and row.flags & VM_DONTEXPAND:
         raise Errno(EINVAL)
     if flags & MREMAP_FIXED and old_size == new_size:
-        return _move_all(mm, old, old_size, flags, new, lock_limit, vm_limit)
+        return _move_all(mm, old, old_size, flags, new)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
-        return _move_to(mm, row, old, old_size, new_size, flags, new, lock_limit, vm_limit)
+        return _move_to(mm, row, old, old_size, new_size, flags, new)
     if old_size >= new_size:
         if old_size > new_size:
             munmap(mm, old + new_size, old_size - new_size)
         return old
-    _check(mm, row, old, old_size, new_size, lock_limit, vm_limit)
+    _check(mm, row, old, old_size, new_size)
     if old_size == row.end - old and _can_grow(mm, row, new_size - old_size):
         _extend(mm, row, new_size - old_size)
         return old
@@ -61,7 +69,7 @@ def mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: 
     return _move(mm, row, old, old_size, new_size, _choose_address(mm, 0, new_size, 0), flags)
 
 
-def _check(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, lock_limit: int, vm_limit: int) -> None:
+def _check(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int) -> None:
     """vma_to_resize: may this part of this VMA be moved and have the new size?"""
     if old_size == 0 and not row.flags & (VM_SHARED | VM_MAYSHARE):
         raise Errno(EINVAL)
@@ -72,9 +80,9 @@ def _check(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, l
     if row.flags & VM_DONTEXPAND:
         raise Errno(EFAULT)
     grown = new_size - old_size
-    if row.flags & VM_LOCKED and (mm.stats().locked_vm << PAGE_SHIFT) + grown > lock_limit:
+    if not limits.may_lock(mm, row.flags, grown):
         raise Errno(EAGAIN)
-    if (mm.total_vm << PAGE_SHIFT) + grown > vm_limit:
+    if not limits.may_expand(mm, row.flags, grown):
         raise Errno(ENOMEM)
     if row.flags & VM_ACCOUNT:
         check_promise(mm, grown >> PAGE_SHIFT)
@@ -91,7 +99,7 @@ def _extend(mm: AddressSpace, row: Row, grown: int) -> None:
         populate(mm, row.end, row.end + grown)
 
 
-def _move_all(mm: AddressSpace, old: int, size: int, flags: int, new: int, lock_limit: int, vm_limit: int) -> int:
+def _move_all(mm: AddressSpace, old: int, size: int, flags: int, new: int) -> int:
     """remap_move: to a fixed place without a change of size, as many mappings as there are; holes between them stay.
 
     What came before a mapping that cannot be moved has been moved then.
@@ -99,14 +107,13 @@ def _move_all(mm: AddressSpace, old: int, size: int, flags: int, new: int, lock_
     for row in mm.vmas.overlapping(old, old + size):
         start = max(row.start, old)
         length = min(row.end, old + size) - start
-        _move_to(mm, row, start, length, length, flags, new + start - old, lock_limit, vm_limit)
+        _move_to(mm, row, start, length, length, flags, new + start - old)
     return new
 
 
-def _move_to(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, flags: int, new: int,
-             lock_limit: int, vm_limit: int) -> int:
+def _move_to(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, flags: int, new: int) -> int:
     """mremap_to: MREMAP_FIXED, MREMAP_DONTUNMAP or both."""
-    _check(mm, row, old, min(old_size, new_size), new_size, lock_limit, vm_limit)
+    _check(mm, row, old, min(old_size, new_size), new_size)
     if flags & MREMAP_FIXED:
         munmap(mm, new, new_size)
         # The target may have been a part of the same mapping.
@@ -116,7 +123,7 @@ def _move_to(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int,
         old_size = new_size
         row = _find(mm, old)
     if flags & MREMAP_DONTUNMAP:
-        if (mm.total_vm << PAGE_SHIFT) + new_size > vm_limit:
+        if not limits.may_expand(mm, row.flags, new_size):
             raise Errno(ENOMEM)
         if row.flags & VM_ACCOUNT:
             check_promise(mm, new_size >> PAGE_SHIFT)
@@ -150,7 +157,8 @@ def _move(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, ne
         hugetlb.moved(mm, row, old_size)
         if flags & MREMAP_DONTUNMAP:
             # Linux takes the lock from all of the old mapping, not only from the part that moved.
-            mm.vmas.transform(row.start, row.end, _unlocked)
+            gone = VM_LOCKED_MASK | (VM_STORED if (old, old_size) == (row.start, row.end - row.start) else 0)
+            mm.vmas.transform(row.start, row.end, lambda part: _without(part, gone))
         else:
             munmap(mm, old, old_size)
     if row.flags & VM_LOCKED:
@@ -158,8 +166,8 @@ def _move(mm: AddressSpace, row: Row, old: int, old_size: int, new_size: int, ne
     return new
 
 
-def _unlocked(row: Row) -> Row:
-    row.flags &= ~VM_LOCKED
+def _without(row: Row, flags: int) -> Row:
+    row.flags &= ~flags
     return row
 
 

@@ -7,7 +7,7 @@ from emu.native import export, hot, load64, store64
 from emu.paging import PAGE_SIZE, PMD_SIZE, PTE_A, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_W, pmd_slot
 from kernel.mm.entries import set_entry
 from kernel.mm.hugepages import is_leaf
-from kernel.mm.layout import MM_ROOT, VM_WRITE
+from kernel.mm.layout import MM_ROOT, PTE_GUARD, VM_WRITE
 from kernel.mm.tables import next_table, own_range, pte_slot
 from kernel.mm.vma_rows import page_bits
 
@@ -44,7 +44,7 @@ def protect_range(m: int, mm: int, start: int, end: int, flags: int) -> int:
         for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
             slot = pte_slot(m, pmd, page)
             pte = load64(slot)
-            if pte & PTE_P:
+            if pte & PTE_P and pte & PTE_GUARD == 0:
                 set_entry(m, slot, _protected(pte, flags))
         va = next_table(m, root, base + PMD_SIZE, end)
     store64(m + M_FLUSH, 1)

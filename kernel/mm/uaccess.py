@@ -6,26 +6,30 @@ Linux: include/linux/uaccess.h, mm/memory.c, mm/gup.c.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from emu.layout import ACCESS_READ, ACCESS_WRITE, M_FLUSH
 from emu.paging import PAGE_MASK, PAGE_SHIFT
 from kernel.errno import EFAULT, EINVAL, ENAMETOOLONG, ENOMEM, Errno
-from kernel.mm import fault, usercopy
+from kernel.mm import fault, limits, usercopy
 from kernel.mm.layout import (
     FAULT_BUS,
     FAULT_CACHE,
     FAULT_DONE,
+    FAULT_MAPERR,
     FAULT_OOM,
     FAULT_RESTART,
+    FAULT_STACK,
     K_COPY_CODE,
     K_COPY_VA,
     MM_MAJOR,
+    MM_STACK_ALLOWED,
     VM_SHARED,
 )
 from kernel.mm.pagecache import host_address
 
 if TYPE_CHECKING:
+    from kernel.mm.address_space import AddressSpace
     from kernel.mm.memory import KernelMemory
     from kernel.mm.vma import VmaSet
 
@@ -210,6 +214,12 @@ class UserAccess:
             else:
                 self.slots[MM_MAJOR >> 3] += 1
                 return FAULT_DONE
+        if code == FAULT_STACK:
+            row = self.vmas.slice(i := self.vmas.index(va), i + 1)[0]
+            if not limits.may_grow_stack(cast("AddressSpace", self), row, va & PAGE_MASK):
+                return FAULT_MAPERR
+            self.slots[MM_STACK_ALLOWED >> 3] = va & PAGE_MASK
+            return FAULT_DONE
         if code == FAULT_OOM:
             memory = self.memory
             if memory.reclaim() or (memory.out_of_memory is not None and memory.out_of_memory()):

@@ -38,6 +38,7 @@ from kernel.mm.layout import (
     MM_PTES,
     MM_ROOT,
     MM_UPPER,
+    PTE_GUARD,
     SWAPPED,
 )
 from kernel.mm.swapfile import entry_slot_number, swap_put
@@ -51,10 +52,12 @@ from kernel.mm.tables import (
 
 #: What advise_range does.
 CLEAN, LAZY_FREE, ZAP_CACHE = range(3)
+#: What zap_tables leaves.
+KEEP_NOTHING, KEEP_TABLES, KEEP_GUARDS = range(3)
 
 
 @hot
-def _zap_entry(m: int, mm: int, table: int, slot: int) -> None:
+def zap_entry(m: int, mm: int, table: int, slot: int) -> None:
     """Clear one entry of the private table behind the PMD entry ``table``; a cache page keeps its Dirty bit."""
     pte = load64(slot)
     frame = (pte & PTE_FRAME) >> 12
@@ -129,9 +132,12 @@ def _drop_pmds(m: int, mm: int, slot: int) -> None:
 
 
 @hot
-def zap_tables(m: int, mm: int, start: int, end: int) -> int:
-    """Remove every page in [start, end): 1, or 0 when a shared table could not be copied (nothing is removed then)."""
-    if own_range(m, mm, start, end, 0) == 0:
+def zap_tables(m: int, mm: int, start: int, end: int, keep: int) -> int:
+    """Remove every page in [start, end): 1, or 0 when a shared table could not be copied (nothing is removed then).
+
+    KEEP_TABLES: the mapping stays, and with it the tables that the range covers in part. KEEP_GUARDS: the guards, too.
+    """
+    if own_range(m, mm, start, end, 1 if keep == KEEP_GUARDS else 0) == 0:
         return 0
     root = load64(mm + MM_ROOT)
     va = next_table(m, root, start, end)
@@ -139,20 +145,21 @@ def zap_tables(m: int, mm: int, start: int, end: int) -> int:
         base = va & -PMD_SIZE
         gigabyte = va & -PUD_SIZE
         slot = pmd_slot(m, root, va)
-        if start <= gigabyte and gigabyte + PUD_SIZE <= end:
+        if keep != KEEP_GUARDS and start <= gigabyte and gigabyte + PUD_SIZE <= end:
             _drop_pmds(m, mm, pud_slot(m, root, va))
             base = gigabyte + PUD_SIZE - PMD_SIZE
         elif is_leaf(load64(slot)):
             # own_range has split those that the range covers in part.
             _drop_leaf(m, mm, slot)
-        elif start <= base and base + PMD_SIZE <= end:
+        elif keep != KEEP_GUARDS and start <= base and base + PMD_SIZE <= end:
             _drop_table(m, mm, slot)
         else:
             for page in range(max(start, base), min(end, base + PMD_SIZE), PAGE_SIZE):
                 entry = pte_slot(m, load64(slot), page)
-                if load64(entry):
-                    _zap_entry(m, mm, slot, entry)
-            free_table_if_empty(m, mm, slot)
+                if load64(entry) and (keep != KEEP_GUARDS or load64(entry) & PTE_GUARD == 0):
+                    zap_entry(m, mm, slot, entry)
+            if keep == KEEP_NOTHING:
+                free_table_if_empty(m, mm, slot)
         va = next_table(m, root, base + PMD_SIZE, end)
     store64(m + M_FLUSH, 1)
     return 1
@@ -160,14 +167,20 @@ def zap_tables(m: int, mm: int, start: int, end: int) -> int:
 
 @export("i64(i64,i64,i64,i64)")
 def zap_range(m: int, mm: int, start: int, end: int) -> int:
-    """zap_tables for Python: 1, or 0 for ENOMEM."""
-    return zap_tables(m, mm, start, end)
+    """The mappings of [start, end) are about to go, and their pages go now: 1, or 0 for ENOMEM."""
+    return zap_tables(m, mm, start, end, KEEP_NOTHING)
+
+
+@export("i64(i64,i64,i64,i64,i64)")
+def discard_range(m: int, mm: int, start: int, end: int, keep: int) -> int:
+    """The pages of [start, end) go, the mapping stays (KEEP_TABLES, KEEP_GUARDS): 1, or 0 for ENOMEM."""
+    return zap_tables(m, mm, start, end, keep)
 
 
 @export("i64(i64,i64)")
 def free_tables(m: int, mm: int) -> int:
     """The address space is at its end: give back every page and every table, the PML4 last. Returns 0."""
-    zap_tables(m, mm, 0, 1 << 47)
+    zap_tables(m, mm, 0, 1 << 47, KEEP_NOTHING)
     root = load64(mm + MM_ROOT)
     ram = load64(m + M_RAM)
     for i in range(ENTRIES // 2):
@@ -197,7 +210,7 @@ def _advise_entry(m: int, mm: int, table: int, slot: int, action: int) -> None:
             mark_dirty(m, frame)
             set_entry(m, slot, pte & ~(PTE_D | PTE_W))
         elif action == ZAP_CACHE:
-            _zap_entry(m, mm, table, slot)
+            zap_entry(m, mm, table, slot)
     elif action == LAZY_FREE and frame_kind(m, frame) == FRAME_ANON:
         set_entry(m, slot, pte & ~PTE_D)
 
@@ -234,6 +247,8 @@ def advise_range(m: int, mm: int, start: int, end: int, action: int) -> int:
 @hot
 def _page_byte(m: int, pte: int, sharers: int) -> int:
     frame = (pte & PTE_FRAME) >> 12
+    if pte & PTE_GUARD:
+        return 32
     if frame == load64(m + K_ZERO):
         return 1 | 32
     byte = 1
@@ -252,7 +267,8 @@ def _page_byte(m: int, pte: int, sharers: int) -> int:
 @export("i64(i64,i64,i64,i64,i64)")
 def resident_pages(m: int, mm: int, start: int, end: int, out: int) -> int:
     """Write one byte a page to host address ``out``: 1 present, 2 dirty, 4 accessed, 8 anonymous, 16 mapped elsewhere
-    too, 32 the zero page, 64 part of a leaf, 128 in the swap area. Pages without a table are 0. Returns 0."""
+    too, 32 the zero page, or alone a guard, 64 part of a leaf, 128 in the swap area. Pages without a table are 0.
+    Returns 0."""
     root = load64(mm + MM_ROOT)
     va = next_table(m, root, start, end)
     while va < end:

@@ -12,7 +12,7 @@ from emu.native import copy_bytes, export, hot, load8, load64, store8, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_D, PTE_U, frame_behind, walk_from
 from kernel.mm.entries import set_shared_entry
 from kernel.mm.fault import handle_fault
-from kernel.mm.layout import FAULT_DONE, FAULT_MAPERR, FAULT_RESTART, K_COPY_CODE, K_COPY_VA, MM_ROOT
+from kernel.mm.layout import FAULT_DONE, FAULT_MAPERR, FAULT_RESTART, K_COPY_CODE, K_COPY_VA, MM_ROOT, PTE_GUARD
 
 
 @hot
@@ -129,4 +129,6 @@ def populate_range(m: int, mm: int, start: int, end: int) -> int:
 def physical_address(m: int, mm: int, va: int) -> int:
     """Guest-physical address behind ``va`` without faulting, whatever the page allows; -1 when no page is there."""
     slot, _ = walk_from(m, load64(mm + MM_ROOT), va)
-    return (frame_behind(load64(slot), va) << PAGE_SHIFT) | (va & (PAGE_SIZE - 1)) if slot else -1
+    if slot == 0 or load64(slot) & PTE_GUARD:
+        return -1
+    return (frame_behind(load64(slot), va) << PAGE_SHIFT) | (va & (PAGE_SIZE - 1))

@@ -16,7 +16,17 @@ import numpy as np
 from emu.memory import Reservation
 from kernel.errno import ENOMEM, Errno
 from kernel.mm import tables
-from kernel.mm.layout import MM_BYTES, MM_LEAVES, MM_VMA_COUNT, MM_VMAS, V_BYTES, VM_GROWSDOWN
+from kernel.mm.layout import (
+    MM_BYTES,
+    MM_LEAVES,
+    MM_VMA_COUNT,
+    MM_VMAS,
+    STACK_GUARD_GAP,
+    V_BYTES,
+    V_FLAGS,
+    VM_GROWSDOWN,
+    VM_HISTORY,
+)
 
 if TYPE_CHECKING:
     from kernel.mm.memory import KernelMemory
@@ -46,8 +56,8 @@ class Row:
 
     def follows(self, before: Row) -> bool:
         """This VMA continues ``before`` and can be one with it (vma_merge)."""
-        return (before.end == self.start and before.flags == self.flags and before.mapping == self.mapping
-                and before.name == self.name and not self.flags & VM_GROWSDOWN
+        return (before.end == self.start and not (before.flags ^ self.flags) & ~VM_HISTORY
+                and before.mapping == self.mapping and before.name == self.name
                 and (self.mapping == 0 or before.offset + (before.end - before.start) == self.offset))
 
     def values(self) -> tuple[int, ...]:
@@ -127,14 +137,22 @@ class VmaSet:
             start = row.end
         return start >= end
 
-    def replace(self, first: int, last: int, rows: list[Row]) -> None:
+    def is_free(self, start: int, end: int) -> bool:
+        """Nothing is mapped in [start, end), and no stack above keeps it free as its guard gap (vm_start_gap)."""
+        i = self.index(start)
+        if i == self.count:
+            return True
+        gap = STACK_GUARD_GAP if self.array[i, V_FLAGS >> 3] & VM_GROWSDOWN else 0
+        return end <= self.array[i, 0] - gap
+
+    def replace(self, first: int, last: int, rows: list[Row], most: int = MAX_MAP_COUNT) -> None:
         """Put ``rows`` in the place of rows first…last-1.
 
         Raises:
-            Errno: ENOMEM above MAX_MAP_COUNT; nothing has changed then.
+            Errno: ENOMEM where there would be more than ``most`` then; nothing has changed.
         """
         count = self.count - (last - first) + len(rows)
-        if count > MAX_MAP_COUNT and count > self.count:
+        if count > most and count > self.count:
             raise Errno(ENOMEM)
         # Users come before they go, or a mapping that only moves would be let go.
         gone = [number for number in self.array[first:last, 3].tolist() if number]
@@ -183,11 +201,14 @@ class VmaSet:
         self._join(first, last, parts)
 
     def insert(self, row: Row) -> None:
-        """Add a VMA where nothing is mapped, joined with its neighbours if they are alike."""
-        first = self.index(row.start)
-        self._join(first, first, [row])
+        """Add a VMA where nothing is mapped, joined with its neighbours if they are alike.
 
-    def _join(self, first: int, last: int, parts: list[Row]) -> None:
+        A new one may be one above the limit, which no cut may pass: so do_mmap and split_vma compare.
+        """
+        first = self.index(row.start)
+        self._join(first, first, [row], MAX_MAP_COUNT + 1)
+
+    def _join(self, first: int, last: int, parts: list[Row], most: int = MAX_MAP_COUNT) -> None:
         if first > 0:
             first -= 1
             parts = [*self.slice(first, first + 1), *parts]
@@ -197,10 +218,11 @@ class VmaSet:
         joined: list[Row] = []
         for row in parts:
             if joined and row.follows(joined[-1]):
-                joined[-1] = Row(joined[-1].start, row.end, row.flags, row.mapping, joined[-1].offset, row.name)
+                joined[-1].end = row.end
+                joined[-1].flags |= row.flags
             else:
                 joined.append(row)
-        self.replace(first, last, joined)
+        self.replace(first, last, joined, most)
 
     def copy_from(self, other: VmaSet, keep: Callable[[np.ndarray], np.ndarray]) -> None:
         """Become a copy of ``other``'s rows, filtered and changed by ``keep`` (for fork)."""
@@ -231,7 +253,7 @@ class VmaSet:
         rows = self.rows
         starts, ends = rows[:, 0], rows[:, 1]
         # A stack keeps its guard gap free below it.
-        guarded = np.where(rows[:, 2] & VM_GROWSDOWN, starts - (256 << 12), starts)
+        guarded = np.where(rows[:, 2] & VM_GROWSDOWN, starts - STACK_GUARD_GAP, starts)
         high = np.minimum(np.append(guarded, top), top)
         low = np.maximum(np.insert(ends, 0, bottom), bottom)
         fits = np.flatnonzero(high - low >= size)

@@ -8,17 +8,22 @@ from __future__ import annotations
 from emu.native import hot, load64, store64
 from emu.paging import PAGE_SHIFT, PAGE_SIZE, PTE_A, PTE_NX, PTE_P, PTE_U
 from kernel.mm.layout import (
+    K_STACKS_ASK,
+    MM_STACK_ALLOWED,
     MM_STACK_GREW,
     MM_STACK_LIMIT,
+    MM_STACKS_ASK,
     MM_VMA_COUNT,
     MM_VMAS,
     STACK_GUARD_GAP,
+    STACK_LOWEST,
     V_BYTES,
     V_END,
     V_FLAGS,
     V_START,
     VM_EXEC,
     VM_GROWSDOWN,
+    VM_LOCKED,
     VM_READ,
     VM_WRITE,
 )
@@ -39,9 +44,12 @@ def find_vma(mm: int, va: int) -> int:
 
 
 @hot
-def grow_stack(mm: int, vma: int, va: int) -> int:
-    """Extend a VM_GROWSDOWN mapping to ``va``: 1, or 0 where the limit or the guard gap forbids it (expand_stack)."""
+def grow_stack(m: int, mm: int, vma: int, va: int) -> int:
+    """Extend a VM_GROWSDOWN mapping to ``va``: 1, or 0 where the limit or the guard gap forbids it, or -1 where Python
+    must allow it first (expand_stack)."""
     start = va & -PAGE_SIZE
+    if start < STACK_LOWEST:
+        return 0
     if load64(vma + V_FLAGS) & VM_GROWSDOWN == 0 or load64(vma + V_END) - start > load64(mm + MM_STACK_LIMIT):
         return 0
     if vma > load64(mm + MM_VMAS):
@@ -50,6 +58,10 @@ def grow_stack(mm: int, vma: int, va: int) -> int:
         if accessible and load64(below + V_FLAGS) & VM_GROWSDOWN == 0 and (
                 start - load64(below + V_END) < STACK_GUARD_GAP):
             return 0
+    if load64(m + K_STACKS_ASK) or load64(mm + MM_STACKS_ASK) or load64(vma + V_FLAGS) & VM_LOCKED:
+        if load64(mm + MM_STACK_ALLOWED) != start:
+            return -1
+        store64(mm + MM_STACK_ALLOWED, 0)
     grown = (load64(vma + V_START) - start) >> PAGE_SHIFT
     store64(mm + MM_STACK_GREW, load64(mm + MM_STACK_GREW) + grown)
     store64(vma + V_START, start)

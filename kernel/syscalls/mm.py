@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE
 from emu.words import U64
 from kernel.errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, Errno
+from kernel.mm import limits
 from kernel.mm import madvise as advice_of
 from kernel.mm import mmap as maps
 from kernel.mm import mremap as remaps
-from kernel.mm.layout import FAULT_OOM, K_COPY_CODE, VM_EXEC, VM_LOCKED
+from kernel.mm.layout import FAULT_OOM, K_COPY_CODE, VM_EXEC, VM_GROWSDOWN, VM_LOCKED, VM_LOCKED_MASK, VM_SHARED
 from kernel.syscalls.table import syscall
 from kernel.syscalls.types import Enum, Fd, Flags, Hex, Int, Ptr, Size, Struct
 from kernel.task import rlimit
 from kernel.task.capability import CAP_IPC_LOCK, CAP_SYS_RAWIO
-from kernel.task.rlimit import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
+from kernel.task.rlimit import RLIMIT_MEMLOCK
 
 if TYPE_CHECKING:
     from kernel.task.task import Task
@@ -39,13 +40,16 @@ def mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, off
         raise Errno(EPERM)
     size = maps.page_align(length)
     if length:
-        data = prot & maps.PROT_WRITE and flags & maps.MAP_TYPE == maps.MAP_PRIVATE and not flags & maps.MAP_GROWSDOWN
+        kind = VM_SHARED if flags & maps.MAP_TYPE in (maps.MAP_SHARED, maps.MAP_SHARED_VALIDATE) else 0
+        kind |= (prot & maps.PROT_WRITE) | (VM_GROWSDOWN if flags & maps.MAP_GROWSDOWN else 0)
         gone = task.mm.vmas.overlapping(addr, addr + size) if fixed else []
         mapped = sum(min(row.end, addr + size) - max(row.start, addr) for row in gone)
-        if not _may_expand(task, size - mapped, bool(data)):
+        if not limits.may_expand(task.mm, kind, size - mapped):
             raise Errno(ENOMEM)
-    if flags & maps.MAP_LOCKED or task.mm.default_flags & VM_LOCKED:
+    if flags & maps.MAP_LOCKED:
         _check_lock_limit(task, size, EAGAIN)
+    elif not limits.may_lock(task.mm, task.mm.default_flags, size):
+        raise Errno(EAGAIN)
     if prot & maps.PROT_EXEC:
         task.mm.code_segments = None
     return task.mm.mmap(addr, length, prot, flags, file, offset)
@@ -83,21 +87,15 @@ def pkey_free(task: Task, pkey: int) -> None:
 
 @syscall(12, "brk", addr=Ptr, returns=Hex)
 def brk(task: Task, addr: int) -> int:
-    mm = task.mm
-    if addr > mm.brk:
-        grown = maps.page_align(addr) - maps.page_align(mm.brk)
-        if not _may_expand(task, grown, data=True):
-            return mm.brk
-    return maps.brk(mm, addr, rlimit.get(task, RLIMIT_DATA))
+    return maps.brk(task.mm, addr)
 
 
 @syscall(25, "mremap", old=Ptr, old_size=Size, new_size=Size, flags=Flags("mremap_flags"), new=Ptr, returns=Hex)
 def mremap(task: Task, old: int, old_size: int, new_size: int, flags: int, new: int) -> int:
-    locked = 1 << 63 if task.cred.capable(CAP_IPC_LOCK) else rlimit.get(task, RLIMIT_MEMLOCK)
     row = task.mm.vmas.find(old) if old < TASK_SIZE else None
     if row is not None and row.flags & VM_EXEC:
         task.mm.code_segments = None
-    return remaps.mremap(task.mm, old, old_size, new_size, flags, new, locked, rlimit.get(task, RLIMIT_AS))
+    return remaps.mremap(task.mm, old, old_size, new_size, flags, new)
 
 
 @syscall(28, "madvise", addr=Ptr, length=Size, advice=Enum("madvise"))
@@ -129,18 +127,6 @@ def msync(task: Task, addr: int, length: int, flags: int) -> None:
         maps.msync(task.mm, addr, min(end, TASK_SIZE + PAGE_SIZE), bool(flags & MS_SYNC), bool(flags & MS_INVALIDATE))
 
 
-def _may_expand(task: Task, size: int, data: bool) -> bool:
-    """RLIMIT_AS lets ``size`` more bytes be mapped, and RLIMIT_DATA as private writable ones (may_expand_vm)."""
-    mm = task.mm
-    if (mm.total_vm << PAGE_SHIFT) + size > rlimit.get(task, RLIMIT_AS):
-        return False
-    soft, hard = task.group.rlimits[RLIMIT_DATA]
-    if not data or soft == rlimit.RLIM_INFINITY:
-        return True
-    now = (mm.stats().data_vm << PAGE_SHIFT) + size
-    return now <= soft or (soft == 0 and now <= hard)
-
-
 def _check_lock_limit(task: Task, size: int, code: int) -> None:
     """can_do_mlock and the limit: ``code`` when RLIMIT_MEMLOCK would be passed, EPERM when it is 0."""
     if task.cred.capable(CAP_IPC_LOCK):
@@ -162,17 +148,17 @@ def _range(addr: int, length: int) -> tuple[int, int]:
 
 @syscall(149, "mlock", addr=Ptr, length=Size)
 def mlock(task: Task, addr: int, length: int) -> None:
-    _mlock(task, addr, length, True)
+    _mlock(task, addr, length, VM_LOCKED)
 
 
 @syscall(325, "mlock2", addr=Ptr, length=Size, flags=Flags("mlock_flags"))
 def mlock2(task: Task, addr: int, length: int, flags: int) -> None:
     if flags & ~MLOCK_ONFAULT:
         raise Errno(EINVAL)
-    _mlock(task, addr, length, not flags & MLOCK_ONFAULT)
+    _mlock(task, addr, length, VM_LOCKED_MASK if flags & MLOCK_ONFAULT else VM_LOCKED)
 
 
-def _mlock(task: Task, addr: int, length: int, populate: bool) -> None:
+def _mlock(task: Task, addr: int, length: int, locked: int) -> None:
     mm = task.mm
     start, end = _range(addr, length)
     already = sum(min(row.end, end) - max(row.start, start)
@@ -182,8 +168,8 @@ def _mlock(task: Task, addr: int, length: int, populate: bool) -> None:
         return
     if start >= TASK_SIZE:
         raise Errno(ENOMEM)
-    maps.set_lock(mm, start, end, True)
-    if populate and maps.populate(mm, start, end) != end:
+    maps.set_lock(mm, start, end, locked)
+    if maps.populate(mm, start, end) != end:
         # __mlock_posix_error_return: no memory is EAGAIN, a page that cannot be had ENOMEM.
         raise Errno(EAGAIN if mm.memory.memory.get(K_COPY_CODE) == FAULT_OOM else ENOMEM)
 
@@ -194,7 +180,7 @@ def munlock(task: Task, addr: int, length: int) -> None:
     if start != end:
         if start >= TASK_SIZE:
             raise Errno(ENOMEM)
-        maps.set_lock(task.mm, start, end, False)
+        maps.set_lock(task.mm, start, end, 0)
 
 
 @syscall(151, "mlockall", flags=Flags("mlockall_flags"))
@@ -206,12 +192,12 @@ def mlockall(task: Task, flags: int) -> None:
         _check_lock_limit(task, (mm.total_vm - mm.stats().locked_vm) << PAGE_SHIFT, ENOMEM)
     else:
         _check_lock_limit(task, 0, ENOMEM)
-    mm.default_flags = VM_LOCKED if flags & MCL_FUTURE else 0
+    locked = VM_LOCKED_MASK if flags & MCL_ONFAULT else VM_LOCKED
+    mm.default_flags = locked if flags & MCL_FUTURE else 0
     if flags & MCL_CURRENT:
         for row in list(mm.vmas):
-            maps.set_lock(mm, row.start, row.end, True)
-            if not flags & MCL_ONFAULT:
-                maps.populate(mm, row.start, row.end)
+            maps.set_lock(mm, row.start, row.end, locked)
+            maps.populate(mm, row.start, row.end)
 
 
 @syscall(152, "munlockall")
@@ -219,4 +205,4 @@ def munlockall(task: Task) -> None:
     mm = task.mm
     mm.default_flags = 0
     for row in list(mm.vmas):
-        maps.set_lock(mm, row.start, row.end, False)
+        maps.set_lock(mm, row.start, row.end, 0)

@@ -17,7 +17,7 @@ from kernel.task import elf, elf_load, itimer, rlimit, script, stack
 from kernel.task import exit as task_exit
 from kernel.task import pid as pids
 from kernel.task.cred import Credentials
-from kernel.task.rlimit import RLIMIT_STACK
+from kernel.task.rlimit import RLIMIT_AS, RLIMIT_STACK
 from kernel.task.signals import SIGCHLD, SIGSEGV, SS_DISABLE
 from kernel.task.sigqueue import SignalActions, SignalQueue
 from kernel.task.task import Task, ThreadGroup
@@ -335,7 +335,7 @@ def _load(task: Task, found: _Binary, arguments: Arguments) -> tuple[int, int]:
     randomize = kernel.options.aslr and not task.personality & ADDR_NO_RANDOMIZE
     layout = stack.Layout(kernel.random if randomize else None, kernel.code_slide)
     stack_limit = rlimit.get(task, RLIMIT_STACK)
-    mm.set_stack_limit(stack_limit)
+    mm.set_stack_limits(stack_limit, rlimit.get(task, RLIMIT_AS))
     mm.mmap_base = layout.mmap_base(stack_limit)
     image = elf_load.load_program(mm, found.file, program, layout.program, found.interpreter)
     rsp = stack.build(mm, layout, stack_limit, arguments.argv, arguments.envp, arguments.filename, image,

@@ -87,10 +87,10 @@ def exchange(
         if new[1] > old[1] and not task.cred.capable(CAP_SYS_RESOURCE):
             raise Errno(EPERM)
         group.rlimits[number] = new
-        if number == RLIMIT_STACK:
+        if number in (RLIMIT_STACK, RLIMIT_AS):
             for thread in group.threads:
                 if thread.mm is not None:
-                    thread.mm.set_stack_limit(new[0])
+                    thread.mm.set_stack_limits(get(thread, RLIMIT_STACK), get(thread, RLIMIT_AS))
         elif number == RLIMIT_CPU:
             from kernel.task.itimer import limit_cpu_time
 

@@ -27,6 +27,15 @@ static int do_populate_write(void) /* four holes at the end of one table, four p
 static int do_collapse(void) { return madvise(area + TEST_TABLE, TEST_TABLE, MADV_COLLAPSE) ? errno : 0; }
 static int do_lock(void) { return mlock(area + TEST_TABLE - TEST_PAGE, 2 * TEST_PAGE) ? errno : 0; }
 static void unlock(void) { TEST_SUCC(munlock(area + TEST_TABLE - TEST_PAGE, 2 * TEST_PAGE)); }
+static int do_guard(void) { return madvise(area + TEST_PAGE, TEST_TABLE, 102 /* MADV_GUARD_INSTALL */) ? errno : 0; }
+static int judge_guard(int failed)
+{
+    if (failed)
+        return all_intact();
+    if (madvise(area, area_size, 103 /* MADV_GUARD_REMOVE */))
+        return 0;
+    return intact(0, 1) && zero(1, 513) && intact(513, 1536);
+}
 static int do_map_over(void)
 {
     void *p = mmap(area + TEST_PAGE, TEST_PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -53,6 +62,7 @@ INJECT(populate_for_writing, three_tables, empty_holes, .run = do_populate_write
 INJECT(collapse, three_tables, empty_holes, .run = do_collapse, .judge = same, .host_may_refuse = 1)
 INJECT(lock, three_tables, empty_holes, .run = do_lock, .undo = unlock, .judge = same,
        .also = EAGAIN, .host_may_refuse = 1)
+INJECT(guard, three_tables, .run = do_guard, .judge = judge_guard, .host_may_refuse = 1)
 INJECT(map_over, three_tables, .run = do_map_over, .judge = judge_dontneed, .takes_from = 1)
 INJECT(move, three_tables, .run = do_move, .judge = judge_move)
 INJECT(shrink, three_tables, .run = do_shrink, .judge = judge_shrink, .takes_from = 1)

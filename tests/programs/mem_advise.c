@@ -281,3 +281,110 @@ FN_TEST(locked_memory_refuses_dontneed)
     TEST_SUCC(madvise(p, 2 * TEST_PAGE, MADV_DONTNEED));
     TEST_EQ(p[0], 0);
 }
+
+static int advice_of(int prot, int stored)
+{
+    unsigned char *p = TEST_SUCC(mmap((void *)0x200000000000, 4 * TEST_TABLE, prot, ANON | MAP_FIXED, -1, 0));
+    if (stored)
+        p[0] = 1;
+    else
+        TEST_PEEK(p);
+    return madvise(p, TEST_TABLE, 25 /* MADV_COLLAPSE */) ? errno : 0;
+}
+
+FN_TEST(collapse_of_what)
+{
+    unsigned char *p = (void *)0x200000000000;
+    TEST_EQ(advice_of(RW, 1), 0);
+    TEST_EQ(advice_of(RW, 0), EINVAL); /* nothing was ever stored there */
+    TEST_EQ(advice_of(PROT_READ, 0), EINVAL);
+    advice_of(RW, 0);
+    p[TEST_TABLE] = 1; /* not in that part, but in this mapping */
+    TEST_SUCC(madvise(p, TEST_TABLE, 25));
+    advice_of(RW, 0);
+    p[0] = 1;
+    TEST_SUCC(madvise(p, TEST_PAGE, MADV_DONTNEED));
+    TEST_SUCC(madvise(p, TEST_TABLE, 25));
+    TEST_ERRNO(madvise(p, 3 * TEST_TABLE, 25), EINVAL);
+    p[TEST_TABLE + 1] = p[3 * TEST_TABLE] = 1;
+    TEST_ERRNO(madvise(p, 4 * TEST_TABLE, 25), EINVAL); /* the third is empty; the others are done */
+    TEST_SUCC(madvise(p + 3 * TEST_TABLE, TEST_TABLE, 25));
+    /* A mapping without a whole 2 MiB. */
+    advice_of(RW, 0);
+    p[0] = 1;
+    TEST_SUCC(mprotect(p + TEST_TABLE / 2, TEST_PAGE, PROT_READ));
+    TEST_ERRNO(madvise(p, TEST_TABLE, 25), EINVAL);
+    TEST_SUCC(munmap(p, 4 * TEST_TABLE));
+    p = test_map(4 * TEST_PAGE);
+    p[0] = 1;
+    TEST_ERRNO(madvise(p, TEST_PAGE, 25), EINVAL);
+    /* Of a thread's stack no 2 MiB pages are made. */
+    p = TEST_SUCC(mmap((void *)0x200000000000, 4 * TEST_TABLE, RW, ANON | MAP_FIXED | MAP_STACK, -1, 0));
+    p[0] = 1;
+    TEST_ERRNO(madvise(p, TEST_TABLE, 25), EINVAL);
+}
+
+FN_TEST(collapse_after_fork)
+{
+    TEST_EQ(advice_of(RW, 0), EINVAL);
+    unsigned char *p = (void *)0x200000000000;
+    p[TEST_TABLE] = 1;
+    TEST_CHILD({ TEST_SUCC(madvise(p, TEST_TABLE, 25)); });
+}
+
+/* The VmFlags of the mapping at `p`. */
+static const char *flags_of(const void *p)
+{
+    static char line[256];
+    FILE *file = TEST_SUCC(fopen("/proc/self/smaps", "r"));
+    int here = 0;
+    unsigned long start, end;
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            here = start <= (uintptr_t)p && (uintptr_t)p < end;
+        else if (here && !strncmp(line, "VmFlags: ", 9))
+            break;
+    }
+    fclose(file);
+    return line + 9;
+}
+
+FN_TEST(flags_that_show)
+{
+    unsigned char *p = TEST_SUCC(mmap(NULL, 8 * TEST_PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    TEST_SUCC(madvise(p, 8 * TEST_PAGE, MADV_MERGEABLE));
+    TEST_CHECK(!strstr(flags_of(p), "mg"));
+    p = TEST_SUCC(mmap(NULL, 8 * TEST_PAGE, RW, ANON | MAP_STACK, -1, 0));
+    TEST_CHECK(strstr(flags_of(p), "nh"));
+    TEST_SUCC(syscall(SYS_mlock2, p, TEST_PAGE, MLOCK_ONFAULT));
+    TEST_CHECK(strstr(flags_of(p), "lo"));
+    TEST_CHECK(strstr(flags_of(p), "lf"));
+    TEST_SUCC(mlock(p, TEST_PAGE));
+    TEST_CHECK(!strstr(flags_of(p), "lf"));
+    TEST_SUCC(madvise(p + 2 * TEST_PAGE, TEST_PAGE, 102 /* MADV_GUARD_INSTALL */));
+    TEST_CHECK(strstr(flags_of(p + 2 * TEST_PAGE), "gu"));
+    p = TEST_SUCC(mmap((void *)0x200000000000, 8 * TEST_PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0));
+    TEST_SUCC(mprotect(p + TEST_PAGE, TEST_PAGE, PROT_READ));
+    TEST_SUCC(mprotect(p + TEST_PAGE, TEST_PAGE, RW));
+    /* One mapping again: a hole in the middle is asked for by its flags. */
+    TEST_SUCC(mprotect(p, 8 * TEST_PAGE, PROT_READ | 0x01000000 /* PROT_GROWSDOWN */));
+}
+
+FN_TEST(droppable)
+{
+    unsigned char *p = TEST_SUCC(mmap(NULL, 8 * TEST_PAGE, RW, MAP_ANONYMOUS | 8, -1, 0));
+    TEST_ERRNO(madvise(p, TEST_PAGE, MADV_KEEPONFORK), EINVAL);
+    TEST_ERRNO(madvise(p, TEST_PAGE, MADV_DODUMP), EINVAL);
+    TEST_SUCC(madvise(p, TEST_PAGE, MADV_MERGEABLE));
+    TEST_SUCC(mlock(p, 8 * TEST_PAGE));
+    TEST_CHECK(strstr(flags_of(p), "dp"));
+    TEST_CHECK(!strstr(flags_of(p), "lo"));
+    TEST_CHECK(!strstr(flags_of(p), "mg"));
+}
+
+FN_TEST(range_up_to_the_end_of_all_addresses)
+{
+    TEST_ERRNO(madvise((void *)-TEST_PAGE, TEST_PAGE, MADV_FREE), EINVAL);
+    TEST_ERRNO(madvise((void *)-TEST_PAGE, TEST_PAGE, 22 /* MADV_POPULATE_READ */), EINVAL);
+    TEST_ERRNO(madvise((void *)(-2 * TEST_PAGE), TEST_PAGE, MADV_FREE), ENOMEM);
+}

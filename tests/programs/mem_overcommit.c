@@ -204,6 +204,21 @@ FN_TEST(committed_counts_promises)
     TEST_EQ(memory_kb("Committed_AS"), before);
 }
 
+FN_TEST(stacks_near_the_limit)
+{
+    if (!ours())
+        return;
+    unsigned char *p = TEST_SUCC(mmap((void *)0x200000000000, TEST_PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0));
+    p[0] = 1;
+    strict(memory_kb("Committed_AS") + 256);
+    TEST_POKE(p - 16 * TEST_PAGE, 1);
+    TEST_FAULTS(SIGSEGV, SEGV_MAPERR, p - 80 * TEST_PAGE, TEST_POKE(p - 80 * TEST_PAGE, 1));
+    TEST_POKE(p - 32 * TEST_PAGE, 1);
+    lenient();
+    TEST_POKE(p - 80 * TEST_PAGE, 1);
+    TEST_SUCC(munmap(p - 80 * TEST_PAGE, 81 * TEST_PAGE));
+}
+
 FN_TEST(h46_fork_near_the_limit)
 {
     if (!ours())
