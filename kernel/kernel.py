@@ -124,7 +124,8 @@ class Kernel:
         self.checker: Checker | None = None
         if options.paranoid:
             self.checker = make_checker(self)
-            self.scheduler.after_entry = self.checker.check
+            self.scheduler.after_entry = self.checker.check_entry
+            self.scheduler.after_fault = self.checker.check_fault
             self.memory.memory.set(M_FAULT_STOPS, 1)
 
     @property

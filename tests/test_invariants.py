@@ -17,7 +17,7 @@ from harness import build
 
 from emu.paging import PAGE_SHIFT, PGD_SHIFT, PMD_SHIFT, PTE_D, PTE_FRAME, PTE_P, PTE_PS, PTE_W, PUD_SHIFT
 from guest.session import Options, Session
-from kernel.mm import protect, recount
+from kernel.mm import check, protect, recount
 from kernel.mm.check import Checker, InvariantError, make_checker
 from kernel.mm.layout import (
     FRAME_ANON,
@@ -303,12 +303,15 @@ def test_paranoid_runs_check_after_every_fault(monkeypatch: pytest.MonkeyPatch) 
     """A fault is a kernel entry as a system call is, also where compiled code deals with it alone."""
     checks: list[None] = []
     monkeypatch.setattr(Checker, "check", lambda self: checks.append(None))
-    with Session(Options(odf=True, paranoid=True, memory_bytes=128 << 20)) as session:
-        session.start([str(build("odf_counts.c")), "child_exits"])
-        assert session.run() == 0
-        stats = session.stats()
-    assert stats.faults > 512
-    assert len(checks) >= stats.faults
+    for each in (1 << 30, check.FAULTS_EACH):
+        monkeypatch.setattr(check, "FAULTS_EACH", each)
+        checks.clear()
+        with Session(Options(odf=True, paranoid=True, memory_bytes=128 << 20)) as session:
+            session.start([str(build("odf_counts.c")), "child_exits"])
+            assert session.run() == 0
+            stats = session.stats()
+        assert stats.faults > 512
+        assert (len(checks) >= stats.faults) == (each > 512)
 
 
 def test_paranoid_runs_check_their_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from guest.fuzz import dictionary
 from guest.fuzz.stats import Figures, Receiver, figures
 
 MAIN = "main"
@@ -56,6 +57,13 @@ class Plan:
     afl_options: list[str] = field(default_factory=list)
     deterministic: bool = False
     """The main one tries every small change of each input, in order, while the others guess."""
+    words: list[bytes] = field(default_factory=list)
+    """A dictionary of our own: a file is made of it when the campaign begins."""
+
+    @property
+    def dictionary(self) -> str:
+        """That file, hidden: afl-fuzz takes the names in its output directory for those of other fuzzers."""
+        return os.path.join(self.out, ".forkyard.dict")
 
     def names(self) -> list[str]:
         """The instances: the first is the main, unless that is elsewhere."""
@@ -63,13 +71,17 @@ class Plan:
             return [f"{self.join}-{number}" for number in range(1, self.jobs + 1)]
         return [MAIN, *(f"second-{number}" for number in range(1, self.jobs))]
 
-    def command(self, name: str) -> list[str]:
-        """The command line of one instance. -U lets any launcher pass; a map of another size needs the plain mode."""
+    def command(self, name: str, elsewhere: bool = False) -> list[str]:
+        """The command line of one instance. -U lets any launcher pass; a map of another size needs the plain mode.
+
+        ``elsewhere``: on a machine that may not have our files.
+        """
         mode = ["-U"] if self.map_size == USUAL_MAP_BYTES else []
         role = ["-M" if name == MAIN else "-S", name]
         if name == MAIN and self.deterministic:
             role.append("-D")
-        return [self.afl, *mode, *role, "-i", self.seeds, "-o", self.out, *self.afl_options, "--", *self.target]
+        own = ["-x", self.dictionary] if self.words and not elsewhere else []
+        return [self.afl, *mode, *role, "-i", self.seeds, "-o", self.out, *own, *self.afl_options, "--", *self.target]
 
     def settings(self) -> dict[str, str]:
         """What the environment of every instance must hold, wherever it runs."""
@@ -89,7 +101,7 @@ class Plan:
     def shown(self, name: str) -> str:
         """The instance's command as a shell takes it, with the settings that it needs."""
         return " ".join([*(f"{key}={value}" for key, value in self.settings().items()),
-                         shlex.join(["afl-fuzz", *self.command(name)[1:]])])
+                         shlex.join(["afl-fuzz", *self.command(name, elsewhere=True)[1:]])])
 
 
 class Instance:
@@ -170,6 +182,8 @@ class Campaign:
     def __init__(self, plan: Plan, given: Mapping[str, str]) -> None:
         self.plan = plan
         self.instances: list[Instance] = []
+        if plan.words:
+            dictionary.write(plan.dictionary, plan.words)
         try:
             for name in plan.names():
                 self.instances.append(Instance(plan, name, given))

@@ -27,7 +27,6 @@ from guest.runner import FAILED, WRONG_USAGE, guarded, say
 
 #: Between two looks at the figures; the lines of a summary that is not on a terminal are rarer.
 REFRESH_S, LINE_S = 1.0, 10.0
-_DICTIONARY = ".forkyard.dict"
 #: Seeds up to here are worth afl-fuzz -D in one of several instances: it takes some 500 runs for each byte of an input.
 _DETERMINISTIC_BYTES = 256
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -102,12 +101,8 @@ def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> Pl
     for given in wishes.dictionaries:
         if not os.path.exists(given):
             raise SetupProblem(f"-x {given}: No such file or directory")
-    dictionaries = list(wishes.dictionaries)
-    if wishes.own_dictionary and not dictionaries and (found := dictionary.tokens(program)):
-        # A hidden file: afl-fuzz takes the names in its output directory for those of other fuzzers.
-        dictionaries = [os.path.join(wishes.out, _DICTIONARY)]
-        dictionary.write(dictionaries[0], found)
-    more = [*(word for one in dictionaries for word in ("-x", one)), *wishes.more]
+    own = dictionary.tokens(program) if wishes.own_dictionary and not wishes.dictionaries else []
+    more = [*(word for one in wishes.dictionaries for word in ("-x", one)), *wishes.more]
     if wishes.timeout_ms is not None:
         more += ["-t", wishes.timeout_ms]
     if wishes.seconds is not None:
@@ -115,7 +110,7 @@ def make_plan(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> Pl
     words = fuzz_options.words(how, fuzz_options.fuzz_options, fuzz_options.coverage_options)
     target = [*setup.launcher(), "afl", *words, "--", *argv]
     return Plan(afl, wishes.seeds, wishes.out, target, wishes.jobs, wishes.join, wishes.map_size, more,
-                wishes.jobs > 1 and _are_small(seeds or list(Path(wishes.out, MAIN, "queue").glob("id:*,orig:*"))))
+                wishes.jobs > 1 and _are_small(seeds or list(Path(wishes.out, MAIN, "queue").glob("id:*,orig:*"))), own)
 
 
 def _are_small(seeds: Sequence[Path]) -> bool:

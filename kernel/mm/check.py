@@ -1,4 +1,4 @@
-"""The invariants of memory, checked by recounting everything (``--paranoid``; tests call it after every kernel entry).
+"""The invariants of memory, checked by recounting everything (``--paranoid``: after every kernel entry).
 
 ==  ==================================================================================================
 I1  ``sharers(T)`` is the number of PMD entries that point at T
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from kernel.mm.memory import KernelMemory
 
 
+#: So many faults in a row are checked one by one.
+FAULTS_EACH = 32
+
+
 class InvariantError(AssertionError):
     """Memory is not as it must be; the text names the invariant, the table, the entry and the processes."""
 
@@ -68,7 +72,24 @@ class Checker:
         self._pages = Reservation(memory.total_frames * 4)
         self._slots = Reservation(memory.swap.slots * 4 if memory.swap is not None else 4)
         self.block = np.zeros(recount.SEEN_BYTES // 8, np.int64)
+        self._faults = 0
+        """Since the last entry of another kind."""
         self.block[:4] = [block.address for block in (self._tables, self._pages, self._slots, memory.digests)]
+
+    def check_fault(self) -> None:
+        """check(), but of a long run of faults, as when memory is filled, one in FAULTS_EACH is enough.
+
+        Raises:
+            InvariantError: the first violation found.
+        """
+        self._faults += 1
+        if self._faults <= FAULTS_EACH or self._faults % FAULTS_EACH == 0:
+            self.check()
+
+    def check_entry(self) -> None:
+        """check() after a kernel entry of another kind."""
+        self._faults = 0
+        self.check()
 
     def check(self) -> None:
         """Recount everything.

@@ -79,6 +79,7 @@ class Scheduler:
         self.unknown_syscall: Callable[[Task, int], None] | None = None
         """Called once for each system call number that is not implemented."""
         self.after_entry: Callable[[], None] | None = None
+        self.after_fault: Callable[[], None] | None = None
         """Called after every kernel entry (--paranoid)."""
         self.posted = Postbox()
         """What signal handlers and other threads want done between kernel entries."""
@@ -234,8 +235,9 @@ class Scheduler:
                     self._interrupted = True
             elif stop != STOP_FAULTED:
                 self._trap(task, stop)
-            if self.after_entry is not None:
-                self.after_entry()
+            look = self.after_fault if stop == STOP_FAULTED else self.after_entry
+            if look is not None:
+                look()
             if task.signal_wakeup or task.dying:
                 exit_to_user(task, None)
             if task.state != "R" or self._yield or self._interrupted:
