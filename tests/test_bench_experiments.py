@@ -216,7 +216,7 @@ def test_kinds_of_fork_are_what_they_are_called() -> None:
     assert shared[CLASSIC][0] == 0
     assert shared[ODF1][0] > shared[ODF2][0] > 0
     assert shared[CLASSIC][1] > 100 * shared[ODF1][1]
-    assert SESSIONS[FORKYARD] == {}
+    assert SESSIONS[FORKYARD] == SESSIONS[CLASSIC] == {"aslr": False}
 
 
 def test_programs_refuse_what_they_do_not_understand() -> None:

@@ -34,20 +34,24 @@ from kernel.mm.layout import (
     K_THP,
     MM_ROOT,
     MM_THP_DISABLED,
+    MM_VMA_COUNT,
+    MM_VMAS,
     THP_ALWAYS,
     THP_MADVISE,
     THP_NEVER,
+    V_BYTES,
     V_END,
     V_FLAGS,
     V_MAPPING,
     V_START,
     VM_HUGEPAGE,
+    VM_HUGETLB,
     VM_NOHUGEPAGE,
     VM_RESERVED,
     VM_TAKEN,
 )
-from kernel.mm.tables import make_pmd_slot
-from kernel.mm.vma_rows import find_vma, page_bits
+from kernel.mm.tables import make_pmd_slot, next_table
+from kernel.mm.vma_rows import page_bits
 
 
 @hot
@@ -66,27 +70,41 @@ def _fill_huge(m: int, mm: int, slot: int, flags: int) -> int:
 
 
 @hot
-def _take_from_children(m: int, mm: int, va: int, head: int) -> int:
-    """The pool is empty: whoever has the promise keeps the page, the others' leaves at ``va`` go, and their mappings
-    get no other page (unmap_ref_private). Returns 0 when out of frames."""
-    for i in range(load64(m + K_SPACE_COUNT)):
-        other = load64(load64(m + K_SPACES) + i * 8)
-        slot = pmd_slot(m, load64(other + MM_ROOT), va)
-        if other == mm or slot == 0 or not is_leaf(load64(slot)) or leaf_head(load64(slot)) != head:
-            continue
-        slot = make_pmd_slot(m, other, va)
-        if slot == 0:
-            return 0
-        set_entry(m, slot, 0)
-        count_leaf(m, other, slot, FRAME_HUGETLB, -1)
-        put_leaf(m, head)
-        vma = find_vma(other, va)
-        store64(vma + V_FLAGS, load64(vma + V_FLAGS) | VM_TAKEN)
+def _take_leaf(m: int, other: int, vma: int, head: int) -> int:
+    """Remove the leaf of the 2 MiB page from the mapping ``vma``, if it has one: 1, or 0 when out of frames."""
+    root, end = load64(other + MM_ROOT), load64(vma + V_END)
+    va = next_table(m, root, load64(vma + V_START), end)
+    while va < end:
+        pmd = load64(pmd_slot(m, root, va))
+        if is_leaf(pmd) and leaf_head(pmd) == head:
+            slot = make_pmd_slot(m, other, va)
+            if slot == 0:
+                return 0
+            set_entry(m, slot, 0)
+            count_leaf(m, other, slot, FRAME_HUGETLB, -1)
+            put_leaf(m, head)
+            store64(vma + V_FLAGS, load64(vma + V_FLAGS) | VM_TAKEN)
+            return 1
+        va = next_table(m, root, (va & -PMD_SIZE) + PMD_SIZE, end)
     return 1
 
 
 @hot
-def _copy_hugetlb(m: int, mm: int, slot: int, va: int, flags: int) -> int:
+def _take_from_children(m: int, mm: int, head: int) -> int:
+    """The pool is empty: whoever has the promise keeps the page, the others' leaves go, wherever they have moved them,
+    and their mappings get no other page (unmap_ref_private). Returns 0 when out of frames."""
+    for i in range(load64(m + K_SPACE_COUNT)):
+        other = load64(load64(m + K_SPACES) + i * 8)
+        rows = load64(other + MM_VMAS)
+        for row in range(0 if other == mm else load64(other + MM_VMA_COUNT)):
+            vma = rows + row * V_BYTES
+            if load64(vma + V_FLAGS) & VM_HUGETLB and _take_leaf(m, other, vma, head) == 0:
+                return 0
+    return 1
+
+
+@hot
+def _copy_hugetlb(m: int, mm: int, slot: int, flags: int) -> int:
     """The first store to a shared page of the pool: a whole copy (hugetlb_wp). When the pool is empty, the one with the
     promise takes the page and the others get SIGBUS."""
     old = leaf_head(load64(slot))
@@ -94,7 +112,7 @@ def _copy_hugetlb(m: int, mm: int, slot: int, va: int, flags: int) -> int:
     if new == 0:
         if flags & VM_RESERVED == 0:
             return FAULT_BUS
-        if _take_from_children(m, mm, va, old) == 0:
+        if _take_from_children(m, mm, old) == 0:
             return FAULT_OOM
         if leaf_refs(m, old) > 1:
             return FAULT_BUS
@@ -126,7 +144,7 @@ def hugetlb_fault(m: int, mm: int, vma: int, va: int, write: int) -> int:
     if write == 0:
         return FAULT_DONE
     if leaf_refs(m, leaf_head(pmd)) > 1:
-        return _copy_hugetlb(m, mm, slot, va, flags)
+        return _copy_hugetlb(m, mm, slot, flags)
     set_entry(m, slot, pmd | PTE_W | PTE_D | PTE_A)
     return FAULT_DONE
 

@@ -56,16 +56,18 @@ static char big[PATH_MAX + 10], name255[256], name256[257], buf[8192];
     } while (0)
 #define SECTION(f) printf("== %s\n", #f), f()
 
-__attribute__((unused)) static void show(const char *path)
+static void show_as(const char *name, const char *path)
 {
     struct stat s;
     if (lstat(path, &s) < 0) {
-        printf("   %s: %s\n", path, strerrorname_np(errno));
+        printf("   %s: %s\n", name, strerrorname_np(errno));
         return;
     }
-    printf("   %s: mode %o nlink %ld uid %d gid %d size %ld rdev %lx blksize %ld\n", path, s.st_mode, (long)s.st_nlink,
+    printf("   %s: mode %o nlink %ld uid %d gid %d size %ld rdev %lx blksize %ld\n", name, s.st_mode, (long)s.st_nlink,
            s.st_uid, s.st_gid, S_ISDIR(s.st_mode) ? 0 : (long)s.st_size, (long)s.st_rdev, (long)s.st_blksize);
 }
+
+__attribute__((unused)) static void show(const char *path) { show_as(path, path); }
 
 __attribute__((unused)) static void put(const char *path, const char *text)
 {

@@ -222,7 +222,7 @@ static void devices(void)
     const char *own = test_own_name("/dev/shm/forkyard-test-");
     unlink(own); /* of a run that was killed */
     X(open(own, O_RDWR | O_CREAT | O_EXCL, 0600));
-    show(own);
+    show_as("/dev/shm/…", own);
     P(unlink(own));
     show("/dev/null");
     show("/dev/zero");

@@ -62,7 +62,7 @@ INJECT(populate_for_writing, three_tables, empty_holes, .run = do_populate_write
 INJECT(collapse, three_tables, empty_holes, .run = do_collapse, .judge = same, .host_may_refuse = 1)
 INJECT(lock, three_tables, empty_holes, .run = do_lock, .undo = unlock, .judge = same,
        .also = EAGAIN, .host_may_refuse = 1)
-INJECT(guard, three_tables, .run = do_guard, .judge = judge_guard, .host_may_refuse = 1)
+INJECT(guard, three_tables, .run = do_guard, .judge = judge_guard, .host_may_refuse = 1, .takes_from = 1)
 INJECT(map_over, three_tables, .run = do_map_over, .judge = judge_dontneed, .takes_from = 1)
 INJECT(move, three_tables, .run = do_move, .judge = judge_move)
 INJECT(shrink, three_tables, .run = do_shrink, .judge = judge_shrink, .takes_from = 1)

@@ -435,6 +435,35 @@ FN_TEST(h60_hugetlb_moves)
     TEST_SUCC(munmap(room, 8 * TEST_TABLE));
 }
 
+/* The child has moved its copy. Not played on a host, where unmap_ref_private looks at the old address only. */
+FN_TEST(h60_hugetlb_promise_kept_from_a_mover)
+{
+    long free_pages = figure_kb("/proc/meminfo", "HugePages_Free") - promised();
+    unsigned char *p = free_pages > 0 && access("/proc/self/use_odf", F_OK) == 0 ? hugetlb(free_pages) : MAP_FAILED;
+    if (p == MAP_FAILED)
+        return;
+    for (long i = 0; i < free_pages; i++)
+        AT(p, i * 512) = 1 + i;
+    unsigned char *room = test_map_aligned(TEST_TABLE, TEST_TABLE);
+    struct turns t = turns_new();
+    pid_t child = TEST_SUCC(fork());
+    if (child == 0) {
+        TEST_CHECK(mremap(p, TEST_TABLE, TEST_TABLE, MREMAP_MAYMOVE | MREMAP_FIXED, room) == room);
+        TEST_EQ(AT(room, 0), 1);
+        child_says(&t);
+        child_hears(&t);
+        TEST_FAULTS(SIGBUS, BUS_ADRERR, &AT(room, 0), TEST_PEEK(&AT(room, 0)));
+        _exit(0);
+    }
+    parent_hears(&t);
+    AT(p, 0) = 77;
+    TEST_EQ(AT(p, 0), 77);
+    parent_says(&t);
+    TEST_REAP(child);
+    turns_free(&t);
+    TEST_SUCC(munmap(p, free_pages * TEST_TABLE));
+}
+
 /* The pool is empty: the process that made the mapping can store, whatever its children hold. */
 FN_TEST(h60_hugetlb_promise_kept)
 {
