@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, TASK_SIZE
+from emu.words import U64
 from kernel.errno import EACCES, EBUSY, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, Errno
 from kernel.mm import hugetlb, limits, overcommit, protect, unmap, usercopy
 from kernel.mm.layout import (
@@ -56,7 +57,6 @@ _MAP_KNOWN = (MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_ABOVE4G | M
 
 #: Nothing is mapped below this address without CAP_SYS_RAWIO (vm.mmap_min_addr).
 MIN_ADDRESS = 4096
-_U64 = 2**64 - 1
 #: Where MAP_32BIT looks.
 _BOTTOM_32BIT, _TOP_32BIT = 1 << 30, 1 << 31
 _ANY = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
@@ -64,7 +64,7 @@ _ANY = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
 
 def page_align(length: int) -> int:
     """``length`` rounded up to whole pages; 0 where 64 bits overflow."""
-    return (length + PAGE_SIZE - 1) & PAGE_MASK & _U64
+    return (length + PAGE_SIZE - 1) & PAGE_MASK & U64
 
 
 def mmap(mm: AddressSpace, address: int, length: int, prot: int, flags: int, file: Any, offset: int) -> int:
