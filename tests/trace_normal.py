@@ -14,7 +14,8 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r'^getrandom\("[^"]*"(\.\.\.)?,', 'getrandom("RANDOM",'),
         # process ids: Forkyard counts its own
         (r"^(getpid|gettid|getppid|getpgrp|set_tid_address|getpgid|getsid)(\(.*\)) *= P?\d+$", r"\1\2 = PID"),
-        (r"^(kill|tgkill|tkill|getpgid|getsid|prlimit64)\((\d{2,})(, \d{2,})?", r"\1(PID"),
+        (r"^(kill|tkill|getpgid|getsid|prlimit64)\([1-9]\d*", r"\1(PID"),
+        (r"^tgkill\([1-9]\d*, [1-9]\d*", "tgkill(PID, PID"),
         (r"si_pid=\d+", "si_pid=PID"),
         # the time of day and the time used so far
         (r"tv_sec=\d+, tv_n?u?sec=\d+", "TIME"),
@@ -85,6 +86,10 @@ def normal(lines: list[str]) -> list[str]:
 RACING = re.compile(r"^(wait4\(|--- SIGCHLD |rt_sigreturn\(|getrandom\(|brk\(|mmap\(NULL, SIZE|munmap\(ADDR, SIZE)")
 
 
+#: Where a traced process's id stands. Only there: on a host that was just started 792 may be a process, and a size.
+PROCESS = re.compile(r"(^(?:clone3?|v?fork)\(.*\) *= |\bpid=|\bsi_pid=|^waitid\(P_PID, )(\d+)\b")
+
+
 def processes(log: str) -> list[list[str]]:
     """The lines of each process of a ``-f -o`` trace, in the order of their creation; halves of lines joined.
 
@@ -101,10 +106,11 @@ def processes(log: str) -> list[list[str]]:
             continue
         resumed = re.match(r"<\.\.\. \w+ resumed>(.*)", text)
         lines.append(unfinished.pop(pid) + resumed.group(1) if resumed and pid in unfinished else text)
-    names = {pid: f"P{index}" for index, pid in enumerate(sorted(lines_of, key=int))}
-    pattern = re.compile(r"\b(" + "|".join(names) + r")\b")
+    first = int(next(iter(lines_of), 0))
+    in_order = sorted(lines_of, key=lambda pid: (int(pid) < first, int(pid)))  # the host's ids may begin again
+    names = {pid: f"P{index}" for index, pid in enumerate(in_order)}
     result = []
     for pid in names:
-        named = [pattern.sub(lambda m: names[m.group()], line) for line in lines_of[pid]]
+        named = [PROCESS.sub(lambda m: m[1] + names.get(m[2], m[2]), line) for line in lines_of[pid]]
         result.append([line for line in normal(named) if not RACING.match(line)])
     return result
