@@ -27,14 +27,11 @@ from emu.paging import ENTRIES
 from kernel.mm import recount
 from kernel.mm.layout import (
     DIGEST_BYTES,
-    FRAME_FREE,
-    FRAME_KIND,
     K_DIGESTS,
     K_FREE_COUNT,
     K_FRESH,
     K_HUGE_FREE_COUNT,
     K_POOL_RESERVED,
-    K_SWAP_FRESH,
     K_TABLE_END,
     K_TABLE_NEXT,
     K_USED,
@@ -46,8 +43,8 @@ if TYPE_CHECKING:
     from kernel.mm.memory import KernelMemory
 
 
-#: So many faults in a row are checked one by one.
-FAULTS_EACH = 32
+#: So many faults in a row are checked one by one, and of those that follow one in so many.
+FAULTS_EACH, FAULTS_SOME = 8, 64
 
 
 class InvariantError(AssertionError):
@@ -72,18 +69,22 @@ class Checker:
         self._pages = Reservation(memory.total_frames * 4)
         self._slots = Reservation(memory.swap.slots * 4 if memory.swap is not None else 4)
         self.block = np.zeros(recount.SEEN_BYTES // 8, np.int64)
+        self._known = (-1, -1)
+        """The caches as they were when they were listed."""
+        self._arrays: list[Any] = []
+        self._pairs = _words([])
         self._faults = 0
         """Since the last entry of another kind."""
         self.block[:4] = [block.address for block in (self._tables, self._pages, self._slots, memory.digests)]
 
     def check_fault(self) -> None:
-        """check(), but of a long run of faults, as when memory is filled, one in FAULTS_EACH is enough.
+        """check(), but of a long run of faults, as when memory is filled, one in FAULTS_SOME is enough.
 
         Raises:
             InvariantError: the first violation found.
         """
         self._faults += 1
-        if self._faults <= FAULTS_EACH or self._faults % FAULTS_EACH == 0:
+        if self._faults <= FAULTS_EACH or self._faults % FAULTS_SOME == 0:
             self.check()
 
     def check_entry(self) -> None:
@@ -97,30 +98,34 @@ class Checker:
         Raises:
             InvariantError: the first violation found.
         """
-        memory = self.memory
+        memory, seen = self.memory, self.block
         fresh = memory.memory.get(K_FRESH)
         self._judge_stores()
-        tables = self._tables.array(np.int32)[:fresh]
-        tables.fill(0)
-        self._pages.array(np.int32)[:fresh].fill(0)
-        self._slots.array(np.int32)[: max(memory.memory.get(K_SWAP_FRESH), 1)].fill(0)
-        m, seen = memory.m, _address(self.block)
-        for space in memory.spaces.values():
-            self._judge(recount.recount_space.call(m, space.mm, seen), space)
-        for space in memory.spaces.values():
-            self._judge(recount.recount_writable.call(m, space.mm, seen), space)
-        for frames in [*(cache.frames for cache in memory.caches), memory.swap_cache, memory.swap_reserve]:
-            if frames.size:
-                recount.recount_cache.call(seen, _address(frames), frames.size)
-        self._judge(recount.recount_frames.call(m, FIRST_FRAME, fresh, seen), None)
-        # A table that is no longer shared, or gone, starts afresh.
-        self.digests[:fresh][tables == 0] = 0
-        in_use = int(np.count_nonzero(memory.kind[FIRST_FRAME:fresh] & FRAME_KIND != FRAME_FREE))
+        spaces = list(memory.spaces.values())
+        addresses = _words([space.mm for space in spaces])
+        seen[4:6] = ctypes.addressof(addresses), len(spaces)
+        self._list_caches()
+        code = recount.recount.call(memory.m, FIRST_FRAME, fresh, _address(seen))
+        if code:
+            space = int(seen[recount.SEEN_SPACE // 8])
+            self._judge(code, spaces[space] if space >= 0 else None)
+        in_use = int(seen[recount.SEEN_USED // 8])
         free = (memory.memory.get(K_FREE_COUNT) + ENTRIES * memory.memory.get(K_HUGE_FREE_COUNT)
                 + memory.memory.get(K_TABLE_END) - memory.memory.get(K_TABLE_NEXT))
         if in_use != memory.memory.get(K_USED) or in_use + free != fresh - FIRST_FRAME:
             raise InvariantError(f"I8: {in_use} frames are in use, the counter says {memory.memory.get(K_USED)}, "
                                  f"{free} are free of {fresh - FIRST_FRAME}")
+
+    def _list_caches(self) -> None:
+        """Tell compiled code where the arrays of frames are that count as references; they seldom change."""
+        memory = self.memory
+        known = memory.caches_changed, len(memory.caches)
+        if known != self._known:
+            arrays = [*(cache.frames for cache in memory.caches), memory.swap_cache, memory.swap_reserve]
+            self._arrays = [frames for frames in arrays if frames.size]
+            self._pairs = _words([word for frames in self._arrays for word in (_address(frames), frames.size)])
+            self.block[6:8] = ctypes.addressof(self._pairs), len(self._arrays)
+            self._known = known
 
     def check_end(self) -> None:
         """The last process is gone: what is in use now is the page cache's, and nothing else.
@@ -153,9 +158,7 @@ class Checker:
                                  f"sharers; used by {self._users_of(table)}")
 
     def _judge(self, code: int, space: Any) -> None:
-        if code == 0:
-            return
-        a, b, c = self.block[recount.SEEN_WHERE // 8 :].tolist()
+        a, b, c = self.block[recount.SEEN_WHERE // 8 :][:3].tolist()
         who = "" if space is None else f" in {self._describe(space)}"
         text = {
             recount.BAD_SHARERS: f"I1: table in frame {a:#x} counts {b} sharers, {c} PMD entries point at it; "
@@ -205,6 +208,11 @@ class Checker:
 def _address(array: Any) -> int:
     """Of a NumPy array's data; quicker than ``__array_interface__``."""
     return ctypes.addressof(ctypes.c_char.from_buffer(array))
+
+
+def _words(values: list[int]) -> Any:
+    """An array for compiled code."""
+    return (ctypes.c_int64 * len(values))(*values)
 
 
 def make_checker(kernel: Any) -> Checker:

@@ -111,6 +111,8 @@ class KernelMemory:
         self.out_of_memory: Callable[[], bool] | None = None
         """Called when reclaim found nothing; returns True when it freed frames (the OOM killer)."""
         self.caches: weakref.WeakSet[PageCache] = weakref.WeakSet()
+        self.caches_changed = 0
+        """How often one of them has got another array of frames."""
         self.scratch = Reservation(1 << 16)
         """Buffer through which small user copies pass (64 KiB)."""
         total_kb = count << (PAGE_SHIFT - 10)

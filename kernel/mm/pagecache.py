@@ -73,6 +73,7 @@ class PageCache:
             frames = np.zeros(max(pages, self.frames.size * 2, 16), np.int32)
             frames[: self.frames.size] = self.frames
             self.frames = frames
+            self.memory.caches_changed += 1
         self._publish()
 
     def _publish(self) -> None:
@@ -348,6 +349,7 @@ class PageCache:
             for frame in self.frames[self.frames != 0].tolist():
                 self.memory.put(frame)
             self.frames = np.zeros(0, np.int32)
+            self.memory.caches_changed += 1
 
     def __del__(self) -> None:
         if self.frames.size and self.users == 0:

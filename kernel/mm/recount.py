@@ -1,14 +1,15 @@
 """A full recount of page tables and frames, compiled: what ``check.py`` compares the books with.
 
-``seen`` is a block of addresses (SEEN_*) of the caller's scratch arrays: int32 a frame, PMD entries per table or leaves
-per 2 MiB page, and distinct tables per page; int32 a slot, tables per slot; and digests of tables, two int64 a frame.
-A violation ends the count: its code is returned and three words in the block say where.
+``seen`` is a block of words (SEEN_*): the addresses of the caller's scratch arrays (int32 a frame, PMD entries per
+table or leaves per 2 MiB page, and distinct tables per page; int32 a slot, tables per slot; digests of tables, two
+int64 a frame), and lists of what is to be counted. A violation ends the count: its code is returned, three words in
+the block say where, and one in which address space.
 """
 
 from __future__ import annotations
 
 from emu.layout import M_RAM
-from emu.native import export, hot, load8, load16, load32, load64, store32, store64
+from emu.native import export, fill_bytes, hot, load8, load16, load32, load64, store32, store64
 from emu.paging import (
     ENTRIES,
     PAGE_SIZE,
@@ -29,6 +30,7 @@ from kernel.mm.layout import (
     DIGEST_BYTES,
     FRAME_ANON,
     FRAME_FILE,
+    FRAME_FREE,
     FRAME_HUGE,
     FRAME_KIND,
     FRAME_PTE_TABLE,
@@ -57,12 +59,15 @@ from kernel.mm.layout import (
     V_START,
 )
 from kernel.mm.swapfile import swap_refs
-from kernel.mm.tables import next_table
+from kernel.mm.tables import next_table, next_used
 from kernel.mm.vma_rows import find_vma
 
-#: Offsets in the block.
-SEEN_TABLES, SEEN_PAGES, SEEN_SLOTS, SEEN_HASHES, SEEN_WHERE = 0, 8, 16, 24, 32
-SEEN_BYTES = 56
+#: Offsets in the block. The lists are of addresses of mm, and of pairs: an int32 array of frames and its length.
+SEEN_TABLES, SEEN_PAGES, SEEN_SLOTS, SEEN_HASHES = 0, 8, 16, 24
+SEEN_SPACES, SEEN_SPACE_COUNT, SEEN_CACHES, SEEN_CACHE_COUNT = 32, 40, 48, 56
+#: Results: three words about a violation, the index of its address space or -1, and how many frames are in use.
+SEEN_WHERE, SEEN_SPACE, SEEN_USED = 64, 88, 96
+SEEN_BYTES = 104
 
 #: Codes: the invariant's number times 10, and a variant.
 BAD_SHARERS, BAD_SHARED_WRITABLE, BAD_CHANGED, BAD_REFS, BAD_FREE_MAPPED, BAD_BOTH_WRITABLE = 10, 20, 30, 40, 41, 50
@@ -85,6 +90,8 @@ def _report(seen: int, a: int, b: int, c: int, code: int) -> int:
     return code
 
 
+#: Odd; times an entry's index it is the entry's weight in its table's digest.
+DIGEST_WEIGHT = 0x1E37_79B9_7F4A_7C15
 DIGEST_MASK = 0x00FF_FFFF_FFFF_FFFF
 """Keeps a digest the same in wrapping machine arithmetic and in Python's."""
 
@@ -96,11 +103,10 @@ def _scan_table(m: int, table: int, seen: int) -> int:
     anon = file = shmem = swapped = present = 0
     digest = 0
     zero = load64(m + K_ZERO)
-    for i in range(ENTRIES):
+    i = next_used(entries, 0)
+    while i < ENTRIES:
         pte = load64(entries + i * 8)
-        digest = (digest * 31 + (pte & ~(PTE_A | PTE_W))) & DIGEST_MASK
-        if pte == 0:
-            continue
+        digest = (digest + (pte & ~(PTE_A | PTE_W)) * ((i + 1) * DIGEST_WEIGHT & DIGEST_MASK)) & DIGEST_MASK
         present += 1
         frame = (pte & PTE_FRAME) >> 12
         if pte & PTE_P == 0:
@@ -117,6 +123,7 @@ def _scan_table(m: int, table: int, seen: int) -> int:
                 shmem += 1
             else:
                 return _report(seen, table, i, frame, BAD_FREE_MAPPED)
+        i = next_used(entries, i + 1)
     counts = table_counts(m, table)
     if (load16(counts) != anon or load16(counts + 2) != file or load16(counts + 4) != shmem
             or load16(counts + 6) != swapped or load16(counts + TC_ENTRIES) != present):
@@ -148,21 +155,17 @@ def _inside_vmas(m: int, mm: int, pmd: int, base: int, seen: int) -> int:
     if _in_some_vma(mm, base, base + PMD_SIZE):
         return 0
     table = (pmd & PTE_FRAME) >> 12
-    # The table's own count is right: _scan_table has been here.
-    left = load16(table_counts(m, table) + TC_ENTRIES)
     vma = find_vma(mm, base)
     last = load64(mm + MM_VMAS) + load64(mm + MM_VMA_COUNT) * V_BYTES
     entries = load64(m + M_RAM) + (table << 12)
-    for i in range(ENTRIES):
-        if left == 0:
-            break
-        if load64(entries + i * 8):
-            left -= 1
-            va = base + i * PAGE_SIZE
-            while vma and load64(vma + V_END) <= va:
-                vma = vma + V_BYTES if vma + V_BYTES < last else 0
-            if vma == 0 or load64(vma + V_START) > va:
-                return _report(seen, table, i, va, BAD_OUTSIDE)
+    i = next_used(entries, 0)
+    while i < ENTRIES:
+        va = base + i * PAGE_SIZE
+        while vma and load64(vma + V_END) <= va:
+            vma = vma + V_BYTES if vma + V_BYTES < last else 0
+        if vma == 0 or load64(vma + V_START) > va:
+            return _report(seen, table, i, va, BAD_OUTSIDE)
+        i = next_used(entries, i + 1)
     return 0
 
 
@@ -172,7 +175,8 @@ def _scan_pmds(m: int, pmds: int, base: int, seen: int) -> int:
     entries = load64(m + M_RAM) + (pmds << 12)
     above = load64(m + K_PMD_COUNTS) + pmds * PC_BYTES
     anon = file = shmem = swapped = tables = leaves = 0
-    for i in range(ENTRIES):
+    i = next_used(entries, 0)
+    while i < ENTRIES:
         pmd = load64(entries + i * 8)
         if is_leaf(pmd):
             leaves += 1
@@ -193,6 +197,7 @@ def _scan_pmds(m: int, pmds: int, base: int, seen: int) -> int:
             file += load16(counts + 2)
             shmem += load16(counts + 4)
             swapped += load16(counts + 6)
+        i = next_used(entries, i + 1)
     if (anon != load32(above) or file != load32(above + 4) or shmem != load32(above + 8)
             or swapped != load32(above + 12) or tables != load32(above + PC_TABLES)
             or leaves != load32(above + PC_LEAVES)):
@@ -200,24 +205,22 @@ def _scan_pmds(m: int, pmds: int, base: int, seen: int) -> int:
     return 0
 
 
-@export("i64(i64,i64,i64)")
-def recount_space(m: int, mm: int, seen: int) -> int:
+@hot
+def _recount_space(m: int, mm: int, seen: int) -> int:
     """Count one address space into the scratch arrays: 0, or the code of what is wrong with it."""
     ram = load64(m + M_RAM)
     root = load64(mm + MM_ROOT)
     uppers = pages = tables = leaves = swapped = 0
     seen_tables = load64(seen + SEEN_TABLES)
     _bump(seen_tables, root >> 12)
-    for i in range(ENTRIES):
-        pgd = load64(ram + root + i * 8)
-        if pgd & PTE_P == 0:
-            continue
+    i = next_used(ram + root, 0)
+    while i < ENTRIES:
+        puds = load64(ram + root + i * 8) & PTE_FRAME
         uppers += 1
-        _bump(seen_tables, (pgd & PTE_FRAME) >> 12)
-        for j in range(ENTRIES):
-            pud = load64(ram + (pgd & PTE_FRAME) + j * 8)
-            if pud & PTE_P == 0:
-                continue
+        _bump(seen_tables, puds >> 12)
+        j = next_used(ram + puds, 0)
+        while j < ENTRIES:
+            pud = load64(ram + puds + j * 8)
             uppers += 1
             pmds = (pud & PTE_FRAME) >> 12
             base = (i << PGD_SHIFT) + (j << PUD_SHIFT)
@@ -233,6 +236,8 @@ def recount_space(m: int, mm: int, seen: int) -> int:
             swapped += load32(above + 12)
             tables += load32(above + PC_TABLES)
             leaves += load32(above + PC_LEAVES)
+            j = next_used(ram + puds, j + 1)
+        i = next_used(ram + root, i + 1)
     if uppers != load64(mm + MM_UPPER):
         return _report(seen, uppers, load64(mm + MM_UPPER), 0, BAD_UPPER)
     if (pages != load64(mm + MM_ANON) + 3 * load64(mm + MM_FILE) + 5 * load64(mm + MM_SHMEM)
@@ -262,24 +267,22 @@ def _writable_leaf(m: int, pmd: int, va: int, seen: int) -> int:
 @hot
 def _writable_pages(m: int, pmd: int, seen: int) -> int:
     entries = load64(m + M_RAM) + (pmd & PTE_FRAME)
-    left = load16(table_counts(m, (pmd & PTE_FRAME) >> 12) + TC_ENTRIES)
-    for i in range(ENTRIES):
-        if left == 0:
-            break
+    i = next_used(entries, 0)
+    while i < ENTRIES:
         pte = load64(entries + i * 8)
-        left -= pte != 0
         if pte & PTE_P and pte & PTE_W:
             frame = (pte & PTE_FRAME) >> 12
             shared = frame_kind(m, frame) == FRAME_ANON and (
                 load32(load64(seen + SEEN_PAGES) + frame * 4) != 1 or page_users(m, frame) != 1)
             if shared or frame == load64(m + K_ZERO):
                 return _report(seen, (pmd & PTE_FRAME) >> 12, i, frame, BAD_BOTH_WRITABLE)
+        i = next_used(entries, i + 1)
     return 0
 
 
-@export("i64(i64,i64,i64)")
-def recount_writable(m: int, mm: int, seen: int) -> int:
-    """A private page that can be stored to directly is mapped by one table only: 0, or BAD_BOTH_WRITABLE."""
+@hot
+def _recount_writable(m: int, mm: int, seen: int) -> int:
+    """A private page that can be stored to directly is mapped by one table only: 0, or what is wrong."""
     root = load64(mm + MM_ROOT)
     va = next_table(m, root, 0, 1 << 47)
     while va < 1 << 47:
@@ -293,14 +296,16 @@ def recount_writable(m: int, mm: int, seen: int) -> int:
     return 0
 
 
-@export("i64(i64,i64,i64)")
-def recount_cache(seen: int, frames: int, count: int) -> int:
-    """Add one reference for each frame in a cache's array of ``count`` int32. Returns 0."""
-    for i in range(count):
-        frame = load32(frames + i * 4)
-        if frame:
-            _bump(load64(seen + SEEN_PAGES), frame)
-    return 0
+@hot
+def _recount_caches(seen: int) -> None:
+    """Add one reference for each frame that a cache holds."""
+    pages = load64(seen + SEEN_PAGES)
+    for cache in range(load64(seen + SEEN_CACHE_COUNT)):
+        frames = load64(load64(seen + SEEN_CACHES) + cache * 16)
+        for i in range(load64(load64(seen + SEEN_CACHES) + cache * 16 + 8)):
+            frame = load32(frames + i * 4)
+            if frame:
+                _bump(pages, frame)
 
 
 @hot
@@ -325,15 +330,43 @@ def _bad_frame(m: int, frame: int, seen: int) -> int:
     return 0
 
 
-@export("i64(i64,i64,i64,i64)")
-def recount_frames(m: int, first: int, last: int, seen: int) -> int:
+@hot
+def _recount_frames(m: int, first: int, last: int, seen: int) -> int:
     """Compare every frame of [first, last) and every slot with what was counted: 0, or the first difference's code."""
+    used = 0
     for frame in range(first, last):
         code = _bad_frame(m, frame, seen)
         if code:
             return code
+        used += frame_kind(m, frame) != FRAME_FREE
+        digest = load64(seen + SEEN_HASHES) + frame * DIGEST_BYTES
+        if load32(load64(seen + SEEN_TABLES) + frame * 4) == 0 and load64(digest):
+            store64(digest, 0)  # the table is gone, the next one starts afresh
+    store64(seen + SEEN_USED, used)
     for number in range(load64(m + K_SWAP_FRESH)):
         counted = load32(load64(seen + SEEN_SLOTS) + number * 4)
         if swap_refs(m, number) != counted:
             return _report(seen, number, swap_refs(m, number), counted, BAD_SLOT_REFS)
     return 0
+
+
+@export("i64(i64,i64,i64,i64)")
+def recount(m: int, first: int, last: int, seen: int) -> int:
+    """Count everything anew, frames [first, last): 0, or the code of the first violation."""
+    fill_bytes(load64(seen + SEEN_TABLES), 0, last * 4)
+    fill_bytes(load64(seen + SEEN_PAGES), 0, last * 4)
+    fill_bytes(load64(seen + SEEN_SLOTS), 0, load64(m + K_SWAP_FRESH) * 4)
+    spaces = load64(seen + SEEN_SPACES)
+    for i in range(load64(seen + SEEN_SPACE_COUNT)):
+        store64(seen + SEEN_SPACE, i)
+        code = _recount_space(m, load64(spaces + i * 8), seen)
+        if code:
+            return code
+    for i in range(load64(seen + SEEN_SPACE_COUNT)):
+        store64(seen + SEEN_SPACE, i)
+        code = _recount_writable(m, load64(spaces + i * 8), seen)
+        if code:
+            return code
+    store64(seen + SEEN_SPACE, -1)
+    _recount_caches(seen)
+    return _recount_frames(m, first, last, seen)

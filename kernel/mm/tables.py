@@ -136,24 +136,45 @@ def pmds_shared(m: int, root: int, va: int) -> int:
 
 
 @hot
+def next_used(entries: int, i: int) -> int:
+    """The first entry from ``i`` on that is not 0, or ENTRIES; most tables have few."""
+    while i < ENTRIES:
+        if load64(entries + i * 8):
+            return i
+        i += 1
+        while i & 7 == 0 and i < ENTRIES:
+            group = entries + i * 8
+            if (load64(group) | load64(group + 8) | load64(group + 16) | load64(group + 24)
+                    | load64(group + 32) | load64(group + 40) | load64(group + 48) | load64(group + 56)):
+                break
+            i += 8
+    return ENTRIES
+
+
+@hot
 def next_table(m: int, root: int, va: int, end: int) -> int:
-    """The first address from ``va`` on (below ``end``) whose PMD entry is present, or ``end``."""
+    """The first address from ``va`` on (below ``end``) whose PMD entry is present, or ``end``.
+
+    Entries of upper tables are present or 0.
+    """
     ram = load64(m + M_RAM)
     while va < end:
         entry = load64(entry_slot(ram + root, va, PGD_SHIFT))
         if entry & PTE_P == 0:
             va = ((va >> PGD_SHIFT) + 1) << PGD_SHIFT
             continue
-        entry = load64(entry_slot(ram + (entry & PTE_FRAME), va, PUD_SHIFT))
-        if entry & PTE_P == 0:
-            va = ((va >> PUD_SHIFT) + 1) << PUD_SHIFT
+        puds = ram + (entry & PTE_FRAME)
+        i = (va >> PUD_SHIFT) & (ENTRIES - 1)
+        used = next_used(puds, i)
+        if used > i:
+            va = ((va >> PUD_SHIFT) + used - i) << PUD_SHIFT
             continue
-        pmds = ram + (entry & PTE_FRAME)
-        stop = min(end, ((va >> PUD_SHIFT) + 1) << PUD_SHIFT)
-        while va < stop:
-            if load64(entry_slot(pmds, va, PMD_SHIFT)) & PTE_P:
-                return va
-            va = (va & -PMD_SIZE) + PMD_SIZE
+        pmds = ram + (load64(puds + i * 8) & PTE_FRAME)
+        i = (va >> PMD_SHIFT) & (ENTRIES - 1)
+        used = next_used(pmds, i)
+        if used < ENTRIES:
+            return va if used == i else min(((va >> PMD_SHIFT) + used - i) << PMD_SHIFT, end)
+        va = ((va >> PUD_SHIFT) + 1) << PUD_SHIFT
     return end
 
 
