@@ -310,7 +310,7 @@ def test_ctrl_c_and_sigterm(what: str, number: int, status: int, tmp_path: Path)
 
 
 def test_timeout_option() -> None:
-    guest = run_forkyard([BUSYBOX, "sh", "-c", "echo started; while :; do :; done"], options=["--timeout", "5"])
+    guest = run_forkyard([BUSYBOX, "sh", "-c", "echo started; while :; do :; done"], options=["--timeout", "8"])
     assert guest.status not in (0, 1) and guest.text == "started\n", str(guest)
 
 

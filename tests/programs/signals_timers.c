@@ -317,7 +317,7 @@ FN_TEST(limit_of_cpu_time)
         unsigned long limit[2] = {1, 2};
         catch(SIGXCPU);
         syscall(SYS_prlimit64, 0, 0 /* RLIMIT_CPU */, limit, NULL);
-        while (now_us(CLOCK_PROCESS_CPUTIME_ID) < 500000) /* the host counts by ticks: more or less */
+        while (now_us(CLOCK_PROCESS_CPUTIME_ID) < 100000) /* the host counts by ticks, which it may miss */
             ;
         TEST_EQ(count, 0);
         while (!count)

@@ -14,7 +14,7 @@ static void handler(int signo)
 
 static void alarm_soon(void)
 {
-    struct itimerval timer = {{0, 0}, {1, 0}}; /* time enough to get to the call, on a busy machine */
+    struct itimerval timer = {{0, 0}, {2, 0}}; /* time enough to get to the call, on a busy machine */
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
