@@ -19,7 +19,7 @@ import pytest
 import trace_corpus
 from harness import build
 from ptrace_host import trace_host
-from trace_normal import RACING, normal
+from trace_normal import RACING, named, normal
 
 import kernel.syscalls  # noqa: F401 -- fills the table
 from guest.trace import TraceOptions, Tracer
@@ -69,13 +69,12 @@ def _compare(argv: list[str], style: Style, *strace_options: str, directories: t
 
 
 def _lines(text: str, directory: Path | None) -> list[str]:
-    if directory is not None:
-        for index, pid in enumerate(re.findall(r"^(?:set_tid_address|clone)\(.* = (\d+)$", text, re.M)):
-            text = re.sub(rf"\b{pid}\b", f"P{index}", text)
     lines = [line for line in text.splitlines() if not line.startswith(SKIPPED)]
     if directory is None:
         return lines
-    lines = [line.replace(str(directory), "HERE") for line in normal(lines)]
+    made = re.findall(r"^(?:set_tid_address|clone)\(.* = (\d+)$", text, re.M)
+    names = {pid: f"P{index}" for index, pid in reversed(list(enumerate(made)))}
+    lines = [line.replace(str(directory), "HERE") for line in normal([named(line, names) for line in lines])]
     # where between the others these come is a race; that they come, and how they read, is not
     return [line for line in lines if not RACING.match(line)] + sorted(line for line in lines if RACING.match(line))
 
@@ -90,8 +89,10 @@ def test_each_call_is_shown_as_strace_shows_it(prober: Path, tmp_path: Path, cor
     _compare([str(prober), str(calls)], Style())
 
 
-@pytest.mark.parametrize("program", [["/bin/ls", "-l", "/etc"], ["/bin/cat", "/etc/passwd"], ["/bin/date", "-u"]],
-                         ids=lambda program: program[0])
+REAL = [["/bin/ls", "-l", "/etc"], ["/bin/cat", "/etc/passwd"], ["/bin/date", "-u", "-d", "@0"]]
+
+
+@pytest.mark.parametrize("program", REAL, ids=lambda program: program[0])
 def test_real_programs_in_full(program: list[str], tmp_path: Path) -> None:
     copy = tmp_path / Path(program[0]).name
     copy.write_bytes(Path(program[0]).read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 #: (pattern, replacement): applied in order to each line.
 RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -87,7 +88,15 @@ RACING = re.compile(r"^(wait4\(|--- SIGCHLD |rt_sigreturn\(|getrandom\(|brk\(|mm
 
 
 #: Where a traced process's id stands. Only there: on a host that was just started 792 may be a process, and a size.
-PROCESS = re.compile(r"(^(?:clone3?|v?fork)\(.*\) *= |\bpid=|\bsi_pid=|^waitid\(P_PID, )(\d+)\b")
+PROCESS = (re.compile(r"(^(?:clone3?|v?fork|wait4|set_tid_address|rt_sigreturn)\(.*\) *= )(\d+)$"),
+           re.compile(r"(\bpid=|\bsi_pid=|^wait4\(|^waitid\(P_PID, )(\d+)\b"))
+
+
+def named(line: str, names: Mapping[str, str]) -> str:
+    """The line with other names for the processes in it."""
+    for pattern in PROCESS:
+        line = pattern.sub(lambda found: found[1] + names.get(found[2], found[2]), line)
+    return line
 
 
 def processes(log: str) -> list[list[str]]:
@@ -111,6 +120,6 @@ def processes(log: str) -> list[list[str]]:
     names = {pid: f"P{index}" for index, pid in enumerate(in_order)}
     result = []
     for pid in names:
-        named = [PROCESS.sub(lambda m: m[1] + names.get(m[2], m[2]), line) for line in lines_of[pid]]
-        result.append([line for line in normal(named) if not RACING.match(line)])
+        lines = normal([named(line, names) for line in lines_of[pid]])
+        result.append([line for line in lines if not RACING.match(line)])
     return result
