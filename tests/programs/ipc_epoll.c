@@ -111,7 +111,7 @@ FN_TEST(errors)
     int e = TEST_SUCC(epoll_create1(0)), p[2], q[2];
     TEST_SUCC(pipe(p));
     TEST_SUCC(pipe(q));
-    TEST_ERRNO(epoll_create(0), EINVAL);
+    TEST_ERRNO(syscall(SYS_epoll_create, 0), EINVAL); /* musl ignores the size */
     TEST_ERRNO(epoll_create1(1), EINVAL);
     TEST_ERRNO(add(e, e, EPOLLIN), EINVAL);
     TEST_ERRNO(add(p[0], p[0], EPOLLIN), EINVAL);

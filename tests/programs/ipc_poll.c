@@ -6,6 +6,9 @@
 #include <sys/time.h>
 #include <time.h>
 
+/* The system call: musl's function does not give back the time that is left. */
+#define select(...) syscall(SYS_select, __VA_ARGS__)
+
 static volatile int hits;
 static void count(int s) { (void)s; hits++; }
 

@@ -142,8 +142,8 @@ FN_TEST(credentials)
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
     TEST_SUCC(sendmsg(s[0], &m, 0));
     show_creds(s[1], "explicit");
-    c.h.cmsg_type = 99;
-    TEST_ERRNO(sendmsg(s[0], &m, 0), EINVAL);
+    c.h.cmsg_type = 99; /* the system call itself: musl sends a copy */
+    TEST_ERRNO(syscall(SYS_sendmsg, s[0], &m, 0), EINVAL);
     c.h.cmsg_len = 3;
-    TEST_ERRNO(sendmsg(s[0], &m, 0), EINVAL);
+    TEST_ERRNO(syscall(SYS_sendmsg, s[0], &m, 0), EINVAL);
 }

@@ -7,6 +7,16 @@
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 #define AT ((unsigned char *)0x200000000000)
 
+/* sbrk, which musl's does not do. */
+static void *move_break(long by)
+{
+    unsigned long end = syscall(SYS_brk, 0);
+    if ((unsigned long)syscall(SYS_brk, end + by) == end + by)
+        return (void *)end;
+    errno = ENOMEM;
+    return (void *)-1;
+}
+
 static unsigned char *stack_at(unsigned char *at)
 {
     return TEST_SUCC(mmap(at, TEST_PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0));
@@ -162,7 +172,7 @@ FN_TEST(everything_later_locked_on_fault)
         TEST_SUCC(mprotect(p, 4 * TEST_PAGE, PROT_READ));
         TEST_SUCC(mprotect(p, 4 * TEST_PAGE, RW));
         TEST_EQ(resident(p, 8), 1);
-        unsigned char *heap = TEST_SUCC(sbrk(16 * TEST_PAGE));
+        unsigned char *heap = TEST_SUCC(move_break(16 * TEST_PAGE));
         heap = (unsigned char *)(((uintptr_t)heap + TEST_PAGE - 1) & -TEST_PAGE);
         TEST_EQ(resident(heap, 15), 0);
         TEST_CHILD({ TEST_EQ(status("VmLck:"), 0); });
@@ -183,13 +193,13 @@ FN_TEST(heap_and_the_lock_limit)
         limit(RLIMIT_MEMLOCK, 16 * TEST_PAGE);
         be_nobody();
         TEST_SUCC(mlockall(MCL_FUTURE));
-        TEST_ERRNO(sbrk(100 * TEST_PAGE), ENOMEM);
+        TEST_ERRNO(move_break(100 * TEST_PAGE), ENOMEM);
         TEST_ERRNO(mmap(AT, 100 * TEST_PAGE, RW, ANON | MAP_FIXED, -1, 0), EAGAIN);
-        TEST_SUCC(sbrk(4 * TEST_PAGE));
+        TEST_SUCC(move_break(4 * TEST_PAGE));
         TEST_SUCC(mmap(AT, 4 * TEST_PAGE, RW, ANON | MAP_FIXED, -1, 0));
         TEST_EQ(status("VmLck:"), 8 * TEST_PAGE);
         TEST_ERRNO(mremap(AT, 4 * TEST_PAGE, 40 * TEST_PAGE, MREMAP_MAYMOVE), EAGAIN);
-        TEST_ERRNO(sbrk(16 * TEST_PAGE), ENOMEM);
+        TEST_ERRNO(move_break(16 * TEST_PAGE), ENOMEM);
         TEST_SUCC(mlock(AT, 0));
     });
 }
