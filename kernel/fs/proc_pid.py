@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kernel.errno import EINVAL, ENOENT, Errno
-from kernel.fs import proc_fd, proc_knobs, proc_memory, proc_mounts, proc_net, proc_status
+from kernel.fs import proc_fd, proc_knobs, proc_memory, proc_mounts, proc_net, proc_smaps, proc_status
 from kernel.fs.dentry import Dentry
 from kernel.fs.inode import Inode, SuperBlock
 from kernel.fs.proc_entry import TaskFile, check_access, check_alive, entry_ino, is_alive, set_owner
@@ -86,8 +86,8 @@ _COMMON: dict[str, Entry] = {
     "exe": _link(proc_fd.exe_dentry),
     "mounts": _file(0o444, proc_mounts.mounts),
     "mountinfo": _file(0o444, proc_mounts.mountinfo),
-    "smaps": _space(0o444, proc_memory.smaps),
-    "smaps_rollup": _space(0o444, proc_memory.smaps_rollup),
+    "smaps": _space(0o444, proc_smaps.smaps),
+    "smaps_rollup": _space(0o444, proc_smaps.smaps_rollup),
     "pagemap": _memory(0o400, proc_memory.PagemapFile),
     "wchan": _file(0o444, proc_status.wchan),
     "stack": _file(0o400, proc_knobs.stack),

@@ -99,6 +99,56 @@ FN_TEST(smaps_counts_pages)
     TEST_SUCC(munmap(room, 10 * TEST_PAGE));
 }
 
+/* A figure of the mapping that begins at p, in kB. */
+static long smaps_of(unsigned char *p, const char *name)
+{
+    char key[32];
+    snprintf(key, sizeof key, "%lx-", (unsigned long)p);
+    TEST_CHECK(proc_read("/proc/self/smaps") > 0);
+    char *at = strstr(proc_text, key);
+    TEST_CHECK(at);
+    memmove(proc_text, at, strlen(at) + 1);
+    return proc_number(name);
+}
+
+/* In kB, as Linux adds it up: with 12 bits behind the point for each page. */
+static long pss_kb(long own, long shared, long mappers)
+{
+    return (own * (1L << 24) + shared * ((1L << 24) / mappers)) >> 22;
+}
+
+FN_TEST(pss_divides_by_the_number_of_mappers)
+{
+    enum { PAGES = 300, CHILDREN = 4 };
+    unsigned char *room = test_map((PAGES + 2) * TEST_PAGE), *p = room + TEST_PAGE;
+    TEST_SUCC(mprotect(room, TEST_PAGE, PROT_NONE));
+    TEST_SUCC(mprotect(p + PAGES * TEST_PAGE, TEST_PAGE, PROT_NONE));
+    TEST_SUCC(madvise(p, PAGES * TEST_PAGE, MADV_NOHUGEPAGE));
+    memset(p, 1, PAGES * TEST_PAGE);
+    TEST_EQ(smaps_of(p, "Pss"), 4 * PAGES);
+    pid_t children[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++) {
+        children[i] = TEST_SUCC(fork());
+        if (children[i] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;)
+                pause();
+        }
+        TEST_EQ(smaps_of(p, "Pss"), pss_kb(0, PAGES, i + 2));
+        TEST_EQ(smaps_of(p, "Pss_Dirty"), pss_kb(0, PAGES, i + 2));
+        TEST_EQ(smaps_of(p, "Shared_Dirty"), 4 * PAGES);
+    }
+    memset(p, 2, 30 * TEST_PAGE); /* a table of its own, and pages */
+    TEST_EQ(smaps_of(p, "Private_Dirty"), 4 * 30);
+    TEST_EQ(smaps_of(p, "Pss"), pss_kb(30, PAGES - 30, CHILDREN + 1));
+    for (int i = 0; i < CHILDREN; i++) {
+        TEST_SUCC(kill(children[i], SIGKILL));
+        TEST_EQ(test_wait(children[i]), SIGKILL);
+        TEST_EQ(smaps_of(p, "Pss"), pss_kb(30, PAGES - 30, CHILDREN - i));
+    }
+    TEST_SUCC(munmap(room, (PAGES + 2) * TEST_PAGE));
+}
+
 FN_TEST(mem_reads_and_writes_itself)
 {
     char text[] = "before", got[8] = "";
