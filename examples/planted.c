@@ -6,13 +6,13 @@
  *     "FYRD"  { kind, length, length bytes of data, checksum } ...
  *
  * The checksum is the sum of the data modulo 256. A record of kind 'X' whose data begins with the magic value "LINK"
- * holds the name of a link; all others are passed over. The name is copied into 16 bytes, however long it is: it runs
+ * holds the name of a link; all others are passed over. The name is copied into 8 bytes, however long it is: it runs
  * over the pointer behind it, which is then followed.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_FILE = 4096, NAME_SIZE = 16 };
+enum { MAX_FILE = 4096, NAME_SIZE = 8 };
 
 struct link {
 	char name[NAME_SIZE];
@@ -48,7 +48,7 @@ __attribute__((noinline)) static struct link *new_link(void)
 
 __attribute__((noinline)) static void follow(const struct link *link)
 {
-	printf("link %.16s to %c...\n", link->name, *link->target);
+	printf("link %.8s to %c...\n", link->name, *link->target);
 }
 
 static void show_link(const unsigned char *name, size_t length)

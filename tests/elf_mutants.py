@@ -168,6 +168,9 @@ def fields() -> Iterator[tuple[str, bytes]]:
                     # Sizes of gigabytes depend on how much memory there is.
                     if name in ("p_memsz", "p_filesz") and 1 << 28 <= value < 1 << 40:
                         continue
+                    # A processor with protection keys makes what may only be executed unreadable.
+                    if name == "p_flags" and value & (R | W | X) == X:
+                        continue
                     values, segments, image = build(kind)
                     segments[index][field] = value
                     yield f"{kind}-segment{index}-{name}-{value:x}", pack(values, segments, image)

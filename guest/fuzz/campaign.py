@@ -91,11 +91,13 @@ class Plan:
             settings |= {"AFL_SKIP_BIN_CHECK": "1", "AFL_MAP_SIZE": str(self.map_size)}
         return settings
 
-    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, name: str, given: Mapping[str, str]) -> dict[str, str]:
         """Of an instance here: ``given`` wins."""
         ours = {**self.settings(), "AFL_NO_UI": "1", "AFL_AUTORESUME": "1", "AFL_SYNC_TIME": SYNC_MINUTES}
         # Two that sleep in turn, afl-fuzz and its launcher, belong on one processor, if there is one for each pair.
         ours["AFL_TRY_AFFINITY" if self.jobs <= len(os.sched_getaffinity(0)) else "AFL_NO_AFFINITY"] = "1"
+        if name != MAIN and self.names().index(name) % 2:
+            ours["AFL_DISABLE_TRIM"] = "1"  # long inputs stay long: what runs over a buffer is not cut off
         return {**ours, **given}
 
     def shown(self, name: str) -> str:
@@ -113,7 +115,7 @@ class Instance:
         self.started = time.time()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close()
         self._receiver = None if "AFL_STATSD" in given else Receiver()
-        environment = plan.environment(given)
+        environment = plan.environment(name, given)
         if self._receiver is not None:
             environment |= {"AFL_STATSD": "1", "AFL_STATSD_HOST": "127.0.0.1",
                             "AFL_STATSD_PORT": str(self._receiver.port)}
