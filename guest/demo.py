@@ -23,7 +23,7 @@ echo this is written to memory only > /tmp/forkyard-demo && cat /tmp/forkyard-de
 
 def demo(odf: bool) -> int:
     """Run it; returns the exit status."""
-    from guest.session import CompileError, EngineError, LaunchError, Options, Session
+    from guest.session import CompileError, EngineError, HostInterruptError, LaunchError, Options, Session
 
     busybox = shutil.which("busybox")
     argv = [busybox, "sh", "-c", _SCRIPT, "busybox"] if busybox else ["bash", "-c", _SCRIPT, "bash"]
@@ -39,6 +39,8 @@ def demo(odf: bool) -> int:
             seconds = time.monotonic() - started
             session.close()
             stats = session.stats()
+    except HostInterruptError as error:
+        return 128 + error.signo
     except (CompileError, EngineError, LaunchError, MemoryError) as error:
         say(str(error))
         return FAILED

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -94,9 +93,6 @@ def run_guest(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[Se
 
 def guarded(work: Callable[[], int]) -> int:
     """Call ``work`` for an exit status; whatever goes wrong in it becomes one line and the status for that."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Until the session takes over, Ctrl-C ends us as it ends any program, and not with Python's traceback.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         from guest.session import CompileError, EngineError, HostInterruptError, LaunchError, SwapError
     except ImportError as error:

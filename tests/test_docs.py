@@ -14,7 +14,7 @@ import pytest
 
 import guest
 from guest import coverage, markers
-from guest.cli import main
+from guest.commands import main
 
 ROOT = harness.ROOT
 README = (ROOT / "README.md").read_text()

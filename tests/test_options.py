@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from guest.cli import main
+from guest.commands import main
 
 
 @pytest.mark.parametrize(("option", "value", "message"), [

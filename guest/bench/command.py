@@ -10,7 +10,7 @@ from guest import markers
 from guest.bench import report
 from guest.bench.measure import MeasureError, Times, prefix, reported
 from guest.bench.rows import ROWS, Result, Row
-from guest.bench.steps import Steps, interrupted
+from guest.bench.steps import Steps, interrupted, interruptible
 from guest.build import BuildError
 from guest.runner import FAILED, say
 
@@ -61,7 +61,7 @@ def bench(form: str, names: Sequence[str], rounds: int, *, cold: bool, best: boo
     done: list[Result] = []
     status = 0
     try:
-        with Steps(len(rows)) as steps:
+        with interruptible(), Steps(len(rows)) as steps:
             steps.begin(rows[0].name)
             for result in results(rows, rounds):
                 result.best = best

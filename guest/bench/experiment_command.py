@@ -12,7 +12,7 @@ from guest.bench.contestants import HOST
 from guest.bench.experiment import Experiment, Run
 from guest.bench.measure import MeasureError
 from guest.bench.plot import PlotError, draw, prepare
-from guest.bench.steps import Steps, interrupted
+from guest.bench.steps import Steps, interrupted, interruptible
 from guest.build import BuildError, build
 from guest.progress import CompileProgress
 from guest.runner import FAILED, say
@@ -51,8 +51,9 @@ def run_experiment(experiment: Experiment, rounds: int, show: Show, *, host: boo
         say(str(error))
         return WRONG_USAGE
     try:
-        _get_ready(runs)
-        status = _measure(experiment, runs, rounds)
+        with interruptible():
+            _get_ready(runs)
+            status = _measure(experiment, runs, rounds)
     except KeyboardInterrupt:
         status = interrupted(bool(experiment.times))
     except (BuildError, MeasureError) as error:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 
 from guest.progress import Bar, is_terminal
 from guest.runner import say
 
 #: As a program that Ctrl-C has ended.
 INTERRUPTED = 128 + 2
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt inside; it is for the caller. Outside it ends us, and is ignored if it was."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        if before == signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def interrupted(measured: bool) -> int:

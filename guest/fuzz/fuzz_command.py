@@ -56,13 +56,27 @@ def fuzz(argv: Sequence[str], wishes: Wishes, how: Mapping[str, Any]) -> int:
     Args:
         how: the values of fuzz_options() and coverage_options().
     """
+    def work() -> int:
+        # Not sooner: guarded() takes what it raises from here on.
+        _handle(_interrupt)
+        try:
+            return _fuzz(argv, wishes, how)
+        finally:
+            _handle(signal.SIG_IGN)  # it ends now, and with the status that it has
+
+    return guarded(work)
+
+
+def _handle(handler: Any) -> None:
+    """Install it for the signals that end us, but for those that whoever started us wants ignored (nohup)."""
     for signo in _ENDING:
-        signal.signal(signo, _interrupt)
-    return guarded(lambda: _fuzz(argv, wishes, how))
+        if signal.getsignal(signo) != signal.SIG_IGN:
+            signal.signal(signo, handler)
 
 
 def _interrupt(signo: int, frame: FrameType | None) -> None:
-    """Before the campaign every such signal is a Ctrl-C: what was begun is cleaned up."""
+    """Before the campaign every such signal is a Ctrl-C: what was begun is cleaned up, unless a second one comes."""
+    _handle(signal.SIG_DFL)
     raise KeyboardInterrupt
 
 
@@ -148,19 +162,15 @@ def _run(console: Console, plan: Plan, argv: Sequence[str], how: Mapping[str, An
     def note(signo: int, frame: FrameType | None) -> None:
         told.append(signo)
 
-    old = {signo: signal.signal(signo, note) for signo in _ENDING}
+    _handle(note)
     started = time.monotonic()
-    try:
-        with Campaign(plan, os.environ) as campaign:
-            try:
-                _watch(console, campaign, started, lambda: bool(told))
-            finally:
-                campaign.stop()
-                console.print(summary(campaign, time.monotonic() - started))
-        _show_next(console, plan, argv, how)
-    finally:
-        for signo, handler in old.items():
-            signal.signal(signo, handler)
+    with Campaign(plan, os.environ) as campaign:
+        try:
+            _watch(console, campaign, started, lambda: bool(told))
+        finally:
+            campaign.stop()
+            console.print(summary(campaign, time.monotonic() - started))
+    _show_next(console, plan, argv, how)
     return 0
 
 
