@@ -134,7 +134,9 @@ def _are_small(seeds: Sequence[Path]) -> bool:
 def _try(plan: Plan, wishes: Wishes) -> Trial | None:
     setup.compile_machine()
     seeds = setup.check_seeds(wishes.seeds)
-    return setup.try_seeds(plan.target, seeds, plan.map_size) if seeds else None
+    # With -C afl-fuzz wants crashes; one that goes on where it ended does not look at the seeds.
+    may_crash = "-C" in plan.afl_options or Path(plan.out, plan.names()[0], "fuzzer_stats").exists()
+    return setup.try_seeds(plan.target, seeds, plan.map_size, may_crash=may_crash) if seeds else None
 
 
 def _show_trial(console: Console, trial: Trial) -> None:

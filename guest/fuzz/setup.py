@@ -171,19 +171,26 @@ def _wait_ready(driver: Driver, limit_s: float) -> float:
             f"give it more time, with {_INIT_LIMIT} (in ms)") from None
 
 
-def try_seeds(command: Sequence[str], seeds: Sequence[Path], map_size: int, limit_s: float = START_LIMIT_S) -> Trial:
-    """Start the launcher with a map of this size and run some seeds twice.
+def try_seeds(command: Sequence[str], seeds: Sequence[Path], map_size: int, limit_s: float = START_LIMIT_S, *,
+              may_crash: bool = False) -> Trial:
+    """Start the launcher with a map of this size and run some seeds twice; more of them while all crash.
+
+    Args:
+        may_crash: that is no reason not to begin.
 
     Raises:
-        SetupProblem: the launcher does not work, or the program touches nothing.
+        SetupProblem: the launcher does not work, all seeds crash, or the program touches nothing.
     """
+    all_crash = True
     warnings: list[str] = []
     touched: set[int] = set()
     seconds: list[float] = []
     try:
         with Driver(command, None, env={**os.environ, "AFL_MAP_SIZE": str(map_size)}, map_bytes=map_size) as driver:
             ready_s = _wait_ready(driver, limit_s)
-            for seed in seeds[:_TRIED_SEEDS]:
+            for number, seed in enumerate(seeds):
+                if number >= _TRIED_SEEDS and (may_crash or not all_crash):
+                    break
                 with seed.open("rb") as file:
                     data = file.read(MAX_SEED_BYTES)
                 if seed.stat().st_size > MAX_SEED_BYTES:
@@ -196,14 +203,17 @@ def try_seeds(command: Sequence[str], seeds: Sequence[Path], map_size: int, limi
                         warnings.append(f"{seed.name}: two runs take different ways")
                 touched.update(i for i, count in enumerate(first) if count)
                 seconds += [outcome.seconds for outcome in outcomes]
+                all_crash &= not outcomes[0].timed_out and bool(outcomes[0].status & 0x7F)
                 if outcomes[0].timed_out:
                     warnings.append(f"{seed.name}: takes more than {_TRIAL_LIMIT_S:g} s; give -t, or leave it out")
-                elif outcomes[0].status & 0x7F:
+                elif outcomes[0].status & 0x7F and not may_crash:
                     warnings.append(f"{seed.name}: crashes the program (signal {outcomes[0].status & 0x7F}); "
                                     "afl-fuzz leaves it out")
             said = driver.messages()
     except (DriverError, OSError) as error:
         raise SetupProblem(str(error)) from None
+    if all_crash and not may_crash:
+        raise SetupProblem("every seed crashes the program: afl-fuzz needs at least one that does not")
     if not touched:
         raise SetupProblem("the program touches no edge that counts after its fork point: with its code in a library, "
                            "try --inst-libs; else --fork-at main")
