@@ -15,7 +15,7 @@ from test_afl import ENVIRONMENT, LIMIT_S, attached, children, processes, write
 from test_afl_protocol import alive, eventually, segments
 
 from guest.build import build as build_bundled
-from guest.fuzz.campaign import Plan
+from guest.fuzz.campaign import Campaign, CampaignError, Plan
 from guest.fuzz.stats import Figures, figures, together
 
 FUZZ = [sys.executable, "-m", "guest.cli", "fuzz"]
@@ -210,3 +210,47 @@ def test_afl_that_gives_up_is_reported(seeds: Path, tmp_path: Path) -> None:
     assert status == 2
     assert "main: PROGRAM ABORT : Unknown -p power schedule" in said
     assert not processes(str(tmp_path))
+
+
+#: As afl-fuzz prints it: advice that ends nothing, in colours and over several lines.
+ADVICE = ("\x1b[0m\x1b[1;91m[-] \x1b[0mUh-oh, looks like all 2 CPU cores on your system are allocated to\n"
+          "    other instances of afl-fuzz.\n")
+
+
+@pytest.mark.parametrize(("said", "end", "expected"), [
+    (ADVICE, "kill -9 $$", "killed by signal 9 (SIGKILL)"),
+    ("", "kill -SEGV $$", "killed by signal 11 (SIGSEGV)"),
+    (ADVICE, "exit 3", "afl-fuzz ended with status 3"),
+    (ADVICE + "\x0f\x1b[1;91m\n[-] PROGRAM ABORT : \x1b[0mNo\nway\x1b[1;91m\n         Location : \x1b[0mf(), a.c:1\n",
+     "exit 1", "PROGRAM ABORT : No way"),
+    ("[-]  SYSTEM ERROR : Unable to open 'x'\n    Stop location : main(), a.c:1\n       OS message : Is a directory\n",
+     "exit 1", "SYSTEM ERROR : Unable to open 'x': Is a directory"),
+    ("/usr/bin/afl-fuzz: invalid option -- 'J'\nafl-fuzz [ options ]\n  a line of its help\n", "exit 1",
+     "invalid option -- 'J'"),
+], ids=["kill", "segv", "status", "abort", "error", "option"])
+def test_reason_of_an_end_is_no_advice(tmp_path: Path, said: str, end: str, expected: str) -> None:
+    (tmp_path / "said").write_text(said)
+    fake = tmp_path / "afl-fuzz"
+    fake.write_text(f"#!/bin/sh\ncat {tmp_path}/said\n{end}\n")
+    fake.chmod(0o755)
+    with Campaign(Plan(str(fake), "in", str(tmp_path), ["prog"]), ENVIRONMENT) as campaign:
+        campaign.instances[0].process.wait(LIMIT_S)
+        with pytest.raises(CampaignError) as failure:
+            campaign.running()
+    assert str(failure.value) == f"main: {expected}"
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_seeds_that_all_crash_are_refused(tmp_path: Path, count: int) -> None:
+    seeds, program = write(tmp_path / "in", [b"A"] * count), harness.build("afl_verdicts.c", "gcc-static")
+    words = ["-i", seeds, "-o", tmp_path / "out", "-V", "1", "--", program, "@@"]
+    assert fuzz(*words) == (2, "forkyard: every seed crashes the program: afl-fuzz needs at least one that does not\n")
+    status, said = fuzz(*words[:-3], "--afl", "-C", *words[-3:])
+    assert status == 0, said  # -C explores crashes: it begins with them
+    assert "leaves it out" not in said
+
+
+def test_one_good_seed_behind_many_that_crash_is_enough(tmp_path: Path) -> None:
+    seeds, program = write(tmp_path / "in", [*[b"A"] * 9, b"7 7"]), harness.build("afl_verdicts.c", "gcc-static")
+    status, said = fuzz("-i", seeds, "-o", tmp_path / "out", "-V", "1", "--", program, "@@")
+    assert (status, "On further machines" in said) == (0, True), said

@@ -21,6 +21,7 @@ from typing import IO
 
 from guest.fuzz import dictionary
 from guest.fuzz.stats import Figures, Receiver, figures
+from guest.trace.structs_task import signal_name
 
 MAIN = "main"
 #: How long afl-fuzz may take to end after Ctrl-C; it writes its last figures then.
@@ -33,6 +34,11 @@ INIT_TIMEOUT_MS = 60_000
 SYNC_MINUTES = "1"
 _PR_SET_PDEATHSIG = 1
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x0f|\x0e")
+#: What afl-fuzz ends itself with; other lines that begin with [-] are advice.
+_LAST_WORDS = re.compile(r"\[-\]\s+(PROGRAM ABORT : .*?|SYSTEM ERROR : .*?)\s*(?:Stop l|L)ocation : .*?$", re.M | re.S)
+_OS_MESSAGE = re.compile(r"^\s*OS message : (.*)", re.M)
+#: What getopt(3) and ld.so say.
+_OWN_NAME = re.compile(r"^\S*afl-fuzz: (.*)", re.M)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -147,12 +153,13 @@ class Instance:
             return False
 
     def complaint(self) -> str:
-        """Why it ended: the lines of its output that afl-fuzz marks as an error, in one."""
+        """Why it ended: what afl-fuzz said of its end, else the signal or the status."""
         self._log.seek(0)
-        text = _COLOURS.sub("", self._log.read().decode(errors="replace"))
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        found = [line[3:].strip() for line in lines if line.startswith("[-]")]
-        return " ".join(found or lines[-3:]) or f"ended with status {self.process.returncode}"
+        said = _last_words(self._log.read().decode(errors="replace"))
+        status = self.process.returncode
+        if status is not None and status < 0:
+            return said or f"killed by signal {-status} ({signal_name(-status)})"
+        return said or f"afl-fuzz ended with status {status}"
 
     def stop(self) -> None:
         """Ask it to end, as Ctrl-C does."""
@@ -172,6 +179,17 @@ class Instance:
         self._log.close()
         if self._receiver is not None:
             self._receiver.close()
+
+
+def _last_words(text: str) -> str:
+    """The error that afl-fuzz ended itself with, in one line; empty when there is none in its output."""
+    text = _COLOURS.sub("", text)
+    found = _LAST_WORDS.search(text)
+    if found is not None:
+        os_message = _OS_MESSAGE.search(text, found.end())
+        return " ".join(found[1].split()) + (f": {os_message[1].strip()}" if os_message is not None else "")
+    named = _OWN_NAME.search(text)
+    return named[1].strip() if named is not None else ""
 
 
 class Campaign:
