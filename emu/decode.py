@@ -21,6 +21,8 @@ _ENDING = frozenset((
     "monitor", "xrstor", "xrstor64", "xsetbv", "sti",
 ))
 _STRINGS = ("movs", "stos", "lods", "scas", "cmps", "ins", "outs")
+#: The instructions whose operand of 16 bytes in memory need not be aligned.
+_UNALIGNED = frozenset(("movups", "movupd", "movdqu", "lddqu", "pcmpestri", "pcmpestrm", "pcmpistri", "pcmpistrm"))
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class Access:
     size: int | None
     operand: str | None
     """The operand of the instruction, as ``[rax + 8]``."""
+    is_stack: bool = False
+    """It goes through the stack segment: outside both halves it is a stack fault, others are protection faults."""
+
+    @property
+    def is_canonical(self) -> bool:
+        """Does it stay in the two halves of the address space?"""
+        return is_canonical(self.address) and is_canonical(self.address + (self.size or 1) - 1)
 
     def touches(self, address: int) -> bool:
         """Is the byte at ``address`` one of it?"""
@@ -80,31 +89,49 @@ def operand_register(registers: Mapping[str, int], instruction: Any, number: int
 
 
 def accesses(registers: Mapping[str, int], instruction: Any) -> list[Access]:
-    """Every memory access that the instruction may make, implicit ones of the stack included."""
+    """Every memory access that the instruction may make, implicit ones of the stack included, in their order."""
+    mnemonic = instruction.mnemonic.split()[-1]
+    explicit, implicit = _operands(registers, instruction, mnemonic), _implicit(registers, instruction, mnemonic)
+    return implicit + explicit if mnemonic.startswith("pop") else explicit + implicit
+
+
+def _operands(registers: Mapping[str, int], instruction: Any, mnemonic: str) -> list[Access]:
     import capstone
     from capstone import x86
 
     found = []
     for operand in instruction.operands:
-        if operand.type != x86.X86_OP_MEM or instruction.mnemonic in ("lea", "nop"):
+        if operand.type != x86.X86_OP_MEM or mnemonic in ("lea", "nop"):
             continue
         memory = operand.mem
         address = memory.disp + operand_register(registers, instruction, memory.base)
         address += operand_register(registers, instruction, memory.index) * memory.scale
-        if memory.segment in (x86.X86_REG_FS, x86.X86_REG_GS):
+        has_segment = memory.segment in (x86.X86_REG_FS, x86.X86_REG_GS)
+        if has_segment:
             address += registers["fs_base" if memory.segment == x86.X86_REG_FS else "gs_base"]
+        if mnemonic == "pop" and memory.base == x86.X86_REG_RSP:
+            address += operand.size  # RSP has moved by then
+        # An index does not count, and the other segments' prefixes mean nothing. Alignment is looked at first.
+        is_stack = memory.base in (x86.X86_REG_RSP, x86.X86_REG_RBP) and not has_segment and not (
+            operand.size == 16 and address % 16 and mnemonic not in _UNALIGNED)
         text = instruction.op_str[instruction.op_str.find("["):instruction.op_str.find("]") + 1]
         kind = "write" if operand.access & capstone.CS_AC_WRITE else "read"
-        found.append(Access(kind, address & U64, operand.size or None, text or None))
+        found.append(Access(kind, address & U64, operand.size or None, text or None, is_stack))
         if operand.access & capstone.CS_AC_READ and kind == "write":
-            found.append(Access("read", address & U64, operand.size or None, text or None))
-    mnemonic = instruction.mnemonic.split()[-1]
-    if mnemonic.startswith(("push", "call", "enter")):
-        found.append(Access("write", (registers["rsp"] - 8) & U64, 8, None))
-    elif mnemonic.startswith(("pop", "ret")):
-        found.append(Access("read", registers["rsp"], 8, None))
+            found.append(Access("read", address & U64, operand.size or None, text or None, is_stack))
+    return found
+
+
+def _implicit(registers: Mapping[str, int], instruction: Any, mnemonic: str) -> list[Access]:
+    found = []
+    if mnemonic.startswith(("push", "call", "lcall", "enter")):
+        found.append(Access("write", (registers["rsp"] - 8) & U64, 8, None, True))
+    elif mnemonic.startswith(("pop", "ret", "iret")) and mnemonic != "popcnt":
+        found.append(Access("read", registers["rsp"], 8, None, True))
     elif mnemonic == "leave":
-        found.append(Access("read", registers["rbp"], 8, None))
+        found.append(Access("read", registers["rbp"], 8, None, True))
+    if mnemonic == "enter" and instruction.operands[1].imm & 31 > 1:  # copies pointers of outer frames
+        found.append(Access("read", (registers["rbp"] - 8) & U64, 8, None, True))
     return found
 
 
@@ -149,19 +176,16 @@ def _at_rip(registers: Registers, code: bytes) -> list[Access]:
     return [] if instruction is None else accesses(registers.general(), instruction)
 
 
-def faulting_address(registers: Registers, code: bytes, page: int) -> int:
-    """The lowest address in ``page`` that the instruction ``code`` at RIP touches; ``page`` itself when unclear."""
-    for access in _at_rip(registers, code):
-        if access.address & -PAGE_SIZE == page:
-            return access.address
-        if access.touches(page):
-            return page
-    return page
+def faulting_access(registers: Registers, code: bytes, page: int) -> Access | None:
+    """The first access of the instruction ``code`` at RIP that touches ``page``; when unclear the first of all."""
+    found = _at_rip(registers, code)
+    return next((access for access in found if access.address & -PAGE_SIZE == page or access.touches(page)),
+                found[0] if found else None)
 
 
-def is_memory_operand_noncanonical(registers: Registers, code: bytes) -> bool:
-    """The instruction at RIP uses an address outside both halves: a general protection fault, not a page fault."""
-    return not all(is_canonical(access.address) for access in _at_rip(registers, code))
+def noncanonical_access(registers: Registers, code: bytes) -> Access | None:
+    """The access of the instruction ``code`` at RIP that leaves both halves of the address space."""
+    return next((access for access in _at_rip(registers, code) if not access.is_canonical), None)
 
 
 def ends_block(code: bytes, address: int) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from harness import check_test_program
 
-SUITES = ["signals_basic", "signals_frame", "signals_faults", "signals_restart", "signals_timers", "signals_jobs",
-          "futex_ops", "threads_basic"]
+SUITES = ["signals_basic", "signals_frame", "signals_faults", "signals_stack", "signals_restart", "signals_timers",
+          "signals_jobs", "futex_ops", "threads_basic"]
 
 
 @pytest.mark.parametrize("odf", [0, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.decode import before_branch, faulting_address, is_canonical, is_memory_operand_noncanonical
+from emu.decode import Access, before_branch, faulting_access, is_canonical, noncanonical_access
 from emu.layout import ACCESS_FETCH, ACCESS_WRITE, M_FAULT_ACCESS, M_FAULT_CODE, M_FAULT_PAGE, M_RIP, M_VECTOR
 from emu.words import U64
 from kernel.errno import Errno
@@ -41,7 +41,8 @@ _INT1 = b"\xf1"
 _TASK_SIZE_MAX = (1 << 47) - 4096
 #: Bits of the page-fault error code.
 _PF_PROT, _PF_WRITE, _PF_USER, _PF_INSTR = 1, 2, 4, 16
-TRAP_DE, TRAP_DB, TRAP_BP, TRAP_UD, TRAP_GP, TRAP_PF, TRAP_MF, TRAP_AC, TRAP_XF = 0, 1, 3, 6, 13, 14, 16, 17, 19
+TRAP_DE, TRAP_DB, TRAP_BP, TRAP_UD, TRAP_SS, TRAP_GP, TRAP_PF = 0, 1, 3, 6, 12, 13, 14
+TRAP_MF, TRAP_AC, TRAP_XF = 16, 17, 19
 
 
 def page_fault(task: Task) -> None:
@@ -58,15 +59,16 @@ def page_fault(task: Task) -> None:
             force_signal(task, SigInfo(SIGKILL, SI_KERNEL))
         return
     error = _PF_USER | (_PF_WRITE if access == ACCESS_WRITE else 0) | (_PF_INSTR if access == ACCESS_FETCH else 0)
-    registers = task.registers()
-    if access == ACCESS_FETCH:
-        address = registers.rip if registers.rip & -4096 == page & U64 else page & U64
-    else:
-        address = _exact(task, page & U64)
-    if not is_canonical(page & U64):
+    start, where, found = page & U64, task.registers().rip, None
+    if access != ACCESS_FETCH:
+        found = faulting_access(task.registers(), _code(task), start)
+        where = found.address if found is not None else start
+    address = where if where & -4096 == start else start
+    # All of an access is looked at before any page of it.
+    if not is_canonical(start) or (found is not None and not found.is_canonical):
         if access == ACCESS_FETCH:
             _go_back(task)
-        force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
+        force_signal(task, _outside(found))
     elif code == FAULT_BUS:
         force_signal(task, SigInfo(SIGBUS, BUS_ADRERR, addr=address, trapno=TRAP_PF, error_code=error))
     else:
@@ -110,8 +112,11 @@ def _code(task: Task) -> bytes:
     return _read(task, task.registers().rip, 15)
 
 
-def _exact(task: Task, page: int) -> int:
-    return faulting_address(task.registers(), _code(task), page)
+def _outside(access: Access | None) -> SigInfo:
+    """For an access that leaves both halves of the address space: a stack fault or a general protection fault."""
+    if access is not None and access.is_stack:
+        return SigInfo(SIGBUS, SI_KERNEL, addr=0, trapno=TRAP_SS, error_code=0)
+    return SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0)
 
 
 def exception(task: Task) -> None:
@@ -181,7 +186,8 @@ def engine_error(task: Task) -> None:
     """The engine gave up without an exception: an access outside both halves of the address space."""
     task.kernel.machine.cpu.clean_exception()
     registers = task.registers()
-    if is_memory_operand_noncanonical(registers, _code(task)):
-        force_signal(task, SigInfo(SIGSEGV, SI_KERNEL, addr=0, trapno=TRAP_GP, error_code=0))
+    access = noncanonical_access(registers, _code(task))
+    if access is not None:
+        force_signal(task, _outside(access))
     else:
         force_signal(task, _undefined(task, registers.rip))
