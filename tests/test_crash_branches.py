@@ -1,4 +1,4 @@
-"""A return, call or jump to where there is no code: signal handlers and reports see it where hardware does."""
+"""A return, call or jump to where there is no code, and a stack that is nowhere: what handlers and reports see."""
 
 from __future__ import annotations
 
@@ -71,3 +71,17 @@ def test_branch_to_an_unmapped_address_is_the_origin(tmp_path: Path, way: str) -
     crash = report([program("gcc", "-O1"), *write(tmp_path, way)])["results"][0]["crash"]
     assert crash["registers"]["rip"] == crash["access"]["address"]
     assert crash["origin"][0]["function"] == f"way_{way}"
+
+
+@pytest.mark.parametrize(("way", "instruction", "kind", "operand"), [
+    ("x", "ret", "read", None), ("y", "push rax", "write", None), ("z", "mov rax, qword ptr [rbp + 8]", "read",
+                                                                   "[rbp + 8]")])
+def test_wild_stack_is_a_bus_error(tmp_path: Path, way: str, instruction: str, kind: str, operand: str | None) -> None:
+    """The stack segment's fault is not that of the others."""
+    crash = report([program("gcc", "-O1"), *write(tmp_path, way)])["results"][0]["crash"]
+    verb = "write to" if kind == "write" else "read from"
+    assert (crash["signal"], crash["code"], crash["what"]) == ("SIGBUS", "SI_KERNEL", f"{verb} a non-canonical address")
+    assert crash["instruction"] == instruction
+    address = {"x": 0x4141414141414141, "y": 0x4141414141414139, "z": 0x4141414141414149}[way]
+    assert crash["access"] == {"kind": kind, "address": hex(address), "bytes": 8, "operand": operand}
+    assert crash["frames"][0]["function"] == f"way_{way}"

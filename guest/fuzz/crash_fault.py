@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.decode import Access, accesses, branch_target, disassembler, is_canonical, register_value
 from kernel.task import signals as s
-from kernel.task.trap import TRAP_GP, TRAP_PF
+from kernel.task.trap import TRAP_GP, TRAP_PF, TRAP_SS
 
 if TYPE_CHECKING:
     from guest.fuzz.backtrace import TaskSpace
@@ -77,12 +77,13 @@ def failed_access(task: Task, info: SigInfo, registers: dict[str, int], space: T
             if access.touches(info.addr):
                 return Access(kind, info.addr, access.size, access.operand)
         return Access(kind, info.addr, None, None)
-    if info.trapno == TRAP_GP:
+    if info.trapno in (TRAP_GP, TRAP_SS):
         if not is_canonical(registers["rip"]):
             return Access("execute", registers["rip"], None, None)
         instruction = _decoded(space, registers["rip"])
-        for access in accesses(registers, instruction) if instruction is not None else []:
-            if not is_canonical(access.address):
+        wanted = accesses(registers, instruction) if instruction is not None else []
+        for access in sorted(wanted, key=lambda access: access.is_stack != (info.trapno == TRAP_SS)):
+            if not access.is_canonical:
                 return access
         target = branch_target(registers, instruction, space.read) if instruction is not None else None
         if target is not None and not is_canonical(target):
@@ -93,7 +94,7 @@ def failed_access(task: Task, info: SigInfo, registers: dict[str, int], space: T
 def describe(info: SigInfo, access: Access | None, registers: dict[str, int], space: TaskSpace) -> str:
     """A few words for what went wrong, such as ``write to a null pointer``."""
     if access is not None:
-        if access.address in (info.addr, 0) or info.trapno != TRAP_GP:
+        if access.address in (info.addr, 0) or info.trapno not in (TRAP_GP, TRAP_SS):
             vma = space.vma(access.address)
             if _is_stack_overflow(access.address, registers["rsp"], vma, space):
                 return "stack overflow"
@@ -113,14 +114,14 @@ def describe(info: SigInfo, access: Access | None, registers: dict[str, int], sp
     }
     if info.signo in (s.SIGSEGV, s.SIGBUS) and info.code <= 0:
         return "sent by a process"
-    if info.trapno == TRAP_GP:
-        return "general protection fault"
+    if info.trapno in (TRAP_GP, TRAP_SS):
+        return "general protection fault" if info.trapno == TRAP_GP else "stack fault"
     return texts.get(info.signo, lambda: "sent by a process, and not handled")()
 
 
 def _access_text(info: SigInfo, access: Access, space: TaskSpace) -> str:
     verb = {"read": "read from", "write": "write to", "execute": "jump to"}[access.kind]
-    if not is_canonical(access.address):
+    if not access.is_canonical:
         return f"{verb} a non-canonical address"
     if info.signo == s.SIGBUS:
         return f"{verb} a mapping beyond the end of its file"

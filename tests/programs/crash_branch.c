@@ -1,6 +1,6 @@
 /*
  * Branches to where nothing can be executed, one a way: what a signal handler sees of each, or, with a second argument,
- * the crash itself. Two functions smash their stacks in different places.
+ * the crash itself. Two functions smash their stacks in different places; x, y and z use a stack that is nowhere.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -44,16 +44,21 @@ __asm__(".globl branches\n"
 	"way_k: mov $0xffffffff81000000, %rax; mov %rsp, %rbx; jmp *%rax\n"
 	"way_u: mov $0x414141410000, %rax; mov %rsp, %rbx; jmp *%rax\n"
 	"way_n: xor %eax, %eax; mov %rsp, %rbx; call *%rax\n"
+	"way_x: mov $0x4141414141414141, %rsp; ret\n"
+	"way_y: mov $0x4141414141414141, %rsp; push %rax\n"
+	"way_z: mov $0x4141414141414141, %rbp; mov 8(%rbp), %rax\n"
 	".globl branches_end\n"
 	"branches_end: ret\n");
 extern char branches_end[];
 
-extern char way_r[], way_i[], way_c[], way_j[], way_C[], way_J[], way_h[], way_k[], way_u[], way_n[];
+extern char way_r[], way_i[], way_c[], way_j[], way_C[], way_J[], way_h[], way_k[], way_u[], way_n[],
+	way_x[], way_y[], way_z[];
 static const struct {
 	char way;
 	char *code;
 } ways[] = { { 'r', way_r }, { 'i', way_i }, { 'c', way_c }, { 'j', way_j }, { 'C', way_C }, { 'J', way_J },
-	     { 'h', way_h }, { 'k', way_k }, { 'u', way_u }, { 'n', way_n } };
+	     { 'h', way_h }, { 'k', way_k }, { 'u', way_u }, { 'n', way_n },
+	     { 'x', way_x }, { 'y', way_y }, { 'z', way_z } };
 
 static void handler(int signo, siginfo_t *info, void *context)
 {
