@@ -127,7 +127,13 @@ def test_larger_map_needs_another_mode() -> None:
 
 
 def test_variables_of_the_user_win() -> None:
-    assert plan().environment({"AFL_FORKSRV_INIT_TMOUT": "7", "HOME": "/"})["AFL_FORKSRV_INIT_TMOUT"] == "7"
+    given = {"AFL_FORKSRV_INIT_TMOUT": "7", "HOME": "/"}
+    assert plan().environment("main", given)["AFL_FORKSRV_INIT_TMOUT"] == "7"
+
+
+def test_every_other_secondary_does_not_trim() -> None:
+    jobs = plan(jobs=4)
+    assert ["AFL_DISABLE_TRIM" in jobs.environment(name, {}) for name in jobs.names()] == [False, True, False, True]
 
 
 def test_figures_are_added_up(tmp_path: Path) -> None:
