@@ -32,6 +32,7 @@ from model_steps import (
     MAYMOVE,
     NOHUGEPAGE,
     NOREPLACE,
+    POPULATE,
     POPULATE_READ,
     POPULATE_WRITE,
     PRIVATE,
@@ -99,6 +100,8 @@ class Model:
         self.huge |= kind == HUGE
         for i, number in enumerate(pages):
             process.pages[number] = Page(prot, area, file, offset + i if file else 0, shared, huge=kind == HUGE)
+        if extra & POPULATE:
+            self._populate([process.pages[number] for number in pages], 1 if shared or not prot & 2 else 2)
         return OK
 
     def _munmap(self, process: Process, page: int, count: int) -> str:
@@ -259,6 +262,8 @@ class Model:
                 return error(ENOMEM)
             if not page.prot & access or page.bus:
                 return error(EFAULT if page.prot & access else EINVAL)
+            if access == 2:
+                page.write()  # a page of a private mapping is its own from now on, whatever its file gets
         return OK
 
     # -- accesses --------------------------------------------------------------------------------------------------
