@@ -122,17 +122,21 @@ class Inspection:
 
     def pmd_entries(self) -> Iterator[tuple[int, int]]:
         """(first address, entry) of every PMD entry that is present."""
-        ram = self.memory.memory.ram.array(np.int64)
+        for base, table in self.pmd_tables():
+            for i, entry in self._present(table << PAGE_SHIFT):
+                yield base + (i << PMD_SHIFT), entry
 
-        def entries(table: int) -> Iterator[tuple[int, int]]:
-            rows = ram[table >> 3 : (table >> 3) + ENTRIES]
-            for i in np.flatnonzero(rows & PTE_P).tolist():
-                yield i, int(rows[i])
+    def pmd_tables(self) -> Iterator[tuple[int, int]]:
+        """(first address, frame) of every PMD table, in order of address; a shared one shows in each sharer."""
+        for i, puds in self._present(self.root):
+            for j, pud in self._present(puds & PTE_FRAME):
+                yield (i << PGD_SHIFT) + (j << PUD_SHIFT), pud >> PAGE_SHIFT & _FRAMES
 
-        for i, puds in entries(self.root):
-            for j, pmds in entries(puds & PTE_FRAME):
-                for k, entry in entries(pmds & PTE_FRAME):
-                    yield (i << PGD_SHIFT) + (j << PUD_SHIFT) + (k << PMD_SHIFT), entry
+    def _present(self, table: int) -> Iterator[tuple[int, int]]:
+        """(index, entry) of the present entries of the table at a guest-physical address."""
+        row = self.memory.memory.ram.array(np.int64)[table >> 3 : (table >> 3) + ENTRIES]
+        for i in np.flatnonzero(row & PTE_P).tolist():
+            yield i, int(row[i])
 
     def sharers(self, address: int) -> int:
         """Address spaces that come to the PTE table which serves ``address``, 0 when there is none.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.paging import ENTRIES, PAGE_SHIFT, PGD_SHIFT, PMD_SIZE, PTE_FRAME, PTE_P, PTE_PS, PUD_SHIFT
+from emu.paging import ENTRIES, PAGE_SHIFT, PMD_SIZE, PTE_FRAME, PTE_P, PTE_PS
 from kernel.mm.layout import K_FRESH, K_SWAP_FRESH
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class MapCounts:
         self._entries: dict[AddressSpace, tuple[list[int], list[int]]] = {}
         pmds: Counter[int] = Counter()
         for space in memory.spaces.values():
-            pmds.update(frame for _, frame in self._pmd_tables(space))
+            pmds.update(frame for _, frame in space.pmd_tables())
         tables: Counter[int] = Counter()
         for frame, sharers in pmds.items():
-            for entry in self._used(frame)[1]:
+            row = self._ram[frame]
+            for entry in row[row & PTE_P != 0].tolist():
                 if entry & PTE_PS:
                     head = entry >> PAGE_SHIFT & _FRAMES
                     self._pages[head : head + ENTRIES] += sharers
@@ -52,23 +53,10 @@ class MapCounts:
         for chosen, counts in (((rows & PTE_P) != 0, self._pages), ((rows != 0) & (rows & PTE_P == 0), self._slots)):
             np.add.at(counts, rows[chosen] >> PAGE_SHIFT & _FRAMES, np.repeat(sharers, np.count_nonzero(chosen, 1)))
 
-    def _used(self, table: int) -> tuple[list[int], list[int]]:
-        """Indices and values of a table's entries."""
-        row = self._ram[table]
-        used = np.flatnonzero(row)
-        return used.tolist(), row[used].tolist()
-
-    def _pmd_tables(self, mm: AddressSpace) -> list[tuple[int, int]]:
-        """(first address, frame) of the PMD tables of an address space."""
-        return [((i << PGD_SHIFT) + (j << PUD_SHIFT), pud >> PAGE_SHIFT & _FRAMES)
-                for i, pgd in zip(*self._used(mm.root >> PAGE_SHIFT), strict=True)
-                for j, pud in zip(*self._used(pgd >> PAGE_SHIFT & _FRAMES), strict=True)]
-
     def tables(self, mm: AddressSpace, start: int, end: int) -> list[tuple[int, int]]:
         """(first address, entry) of each PMD entry of ``mm`` that maps a part of [start, end)."""
         if mm not in self._entries:
-            found = [(base + i * PMD_SIZE, entry) for base, frame in self._pmd_tables(mm)
-                     for i, entry in zip(*self._used(frame), strict=True)]
+            found = list(mm.pmd_entries())
             self._entries[mm] = [base for base, _ in found], [entry for _, entry in found]
         bases, entries = self._entries[mm]
         first, last = bisect_left(bases, start & -PMD_SIZE), bisect_left(bases, end)

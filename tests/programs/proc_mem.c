@@ -75,6 +75,17 @@ FN_TEST(maps_names_files_heap_and_stack)
     TEST_CHECK(find_mapping("", &m));
 }
 
+/* The part of smaps that begins with the mapping at p, into proc_text. */
+static void read_smaps(unsigned char *p)
+{
+    char key[32];
+    snprintf(key, sizeof key, "%lx-", (unsigned long)p);
+    TEST_CHECK(proc_read("/proc/self/smaps") > 0);
+    char *at = strstr(proc_text, key);
+    TEST_CHECK(at);
+    memmove(proc_text, at, strlen(at) + 1);
+}
+
 FN_TEST(smaps_counts_pages)
 {
     unsigned char *room = test_map(10 * TEST_PAGE), *p = room + TEST_PAGE;
@@ -82,12 +93,7 @@ FN_TEST(smaps_counts_pages)
     TEST_SUCC(mprotect(p + 8 * TEST_PAGE, TEST_PAGE, PROT_NONE));
     for (int i = 0; i < 3; i++)
         p[i * TEST_PAGE] = 1;
-    char key[32];
-    snprintf(key, sizeof key, "%lx-", (unsigned long)p);
-    TEST_CHECK(proc_read("/proc/self/smaps") > 0);
-    char *at = strstr(proc_text, key);
-    TEST_CHECK(at);
-    memmove(proc_text, at, strlen(at) + 1);
+    read_smaps(p);
     TEST_EQ(proc_number("Rss"), 12);
     TEST_EQ(proc_number("Anonymous"), 12);
     TEST_EQ(proc_number("Private_Dirty"), 12);
@@ -102,12 +108,7 @@ FN_TEST(smaps_counts_pages)
 /* A figure of the mapping that begins at p, in kB. */
 static long smaps_of(unsigned char *p, const char *name)
 {
-    char key[32];
-    snprintf(key, sizeof key, "%lx-", (unsigned long)p);
-    TEST_CHECK(proc_read("/proc/self/smaps") > 0);
-    char *at = strstr(proc_text, key);
-    TEST_CHECK(at);
-    memmove(proc_text, at, strlen(at) + 1);
+    read_smaps(p);
     return proc_number(name);
 }
 
